@@ -1,0 +1,332 @@
+"""Cuts a Document into Chunks along its own structure, with exact offsets; pure: it reads no
+files and knows no model, only how long a text is.
+
+Markdown gives the outline: headings, but also lines that serve as headings in notes (a
+numbered bold question, a plain title line). A section that fits is one chunk, so that a
+question stays with its answer. A longer one is cut between its blocks, a longer block
+between its items, and only then between sentences and words.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from langchain_text_splitters import RecursiveCharacterTextSplitter
+from markdown_it import MarkdownIt
+from markdown_it.tree import SyntaxTreeNode
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+
+from rag_tutor.domain import Chunk, Document
+
+CHUNKING_VERSION = 1
+# Bounds a chunk where tokens don't: a tokenizer may read a page without spaces as one word.
+MAX_CHUNK_CHARACTERS = 2_400
+_MAX_HEADING_CHARACTERS = 160
+_STEP = 8
+_SEPARATORS = [r"\n\s*\n", r"\n", r"(?<=[.!?;])\s+", r"\s+", ""]
+
+_NUMBERED_TITLE = re.compile(r"\d{1,3}[.)]\s+\S")
+_BOLD_LINE = re.compile(r"\*\*[^*]+\*\*:?$")
+_LABELS = frozenset({"answer", "answers", "solution", "ans", "a", "example", "examples"})
+_MAX_TITLE_WORDS = 14
+# How far below the enclosing Markdown heading (levels 1 to 6) a line that acts as one stands.
+_PLAIN_TITLE, _NUMBERED_LINE, _BOLD_LABEL = 0.3, 0.5, 0.7
+
+CountTokens = Callable[[str], int]
+Span = tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Block:
+    """A block of Markdown as a range of lines; a list holds items, an item holds blocks."""
+
+    kind: str
+    first: int
+    last: int
+    level: int = 0
+    children: list["_Block"] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class _Section:
+    """A heading with the blocks up to the next heading, and the sections below it."""
+
+    level: float
+    title: str
+    blocks: list[_Block] = field(default_factory=list)
+    sections: list["_Section"] = field(default_factory=list)
+
+    @property
+    def last(self) -> int:
+        """The line after the last one of the section."""
+        return self.sections[-1].last if self.sections else self.blocks[-1].last
+
+
+def chunk_document(document: Document, count_tokens: CountTokens, max_tokens: int) -> list[Chunk]:
+    """Cut a document into chunks that don't overlap, in the order of the text.
+
+    Each line with text is in a chunk, or is a heading in the path of the chunks below it.
+    `searchable_text` of a chunk takes at most `max_tokens` as `count_tokens` counts them.
+    """
+    cutter = _Cutter(document, count_tokens, max_tokens)
+    return list(cutter.cut(_outline(document.text), ()))
+
+
+def searchable_text(chunk: Chunk) -> str:
+    """The text that is embedded and indexed: path of headings, then the chunk's plain text."""
+    heading = chunk.heading
+    if heading and clean_heading(chunk.text.split("\n", 1)[0]) == heading[-1]:
+        heading = heading[:-1]
+    return _join(heading, chunk.text)
+
+
+def plain_text(text: str) -> str:
+    """Markdown without the signs that only draw it: emphasis, table rules, link addresses."""
+    text = re.sub(r"^[ \t]*\|?[ \t]*:?-{2,}[-|: \t]*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"!?\[([^\]\n]*)\]\([^)\s]*\)", r"\1", text)
+    text = re.sub(r"\*\*|`(?!``)(?<!``)", "", text)
+    text = re.sub(r"(?<=\S)[ \t]{2,}", " ", text)
+    return re.sub(r"\n{2,}", "\n", text)
+
+
+def clean_heading(line: str) -> str:
+    """A heading as a person would say it: no Markdown signs, no leading number."""
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", line)
+    text = re.sub(r"^[\s>]*#{1,6}\s+", "", text)
+    text = re.sub(r"[*_`]+", "", text)
+    text = re.sub(r"^\s*\d{1,3}[.)]\s+", "", text)
+    return " ".join(text.split())[:_MAX_HEADING_CHARACTERS].strip(" #:")
+
+
+class _Cutter:
+    """Cuts the sections of one document."""
+
+    def __init__(self, document: Document, count_tokens: CountTokens, max_tokens: int) -> None:
+        self.document = document
+        self.count_tokens = count_tokens
+        self.max_tokens = max_tokens
+        self.line_starts = [0]
+        for line in document.text.split("\n"):
+            self.line_starts.append(self.line_starts[-1] + len(line) + 1)
+
+    def cut(self, section: _Section, above: tuple[str, ...]) -> Iterator[Chunk]:
+        path = self._shorten((*above, section.title)) if section.title else above
+        if not section.blocks and not section.sections:
+            return
+        first = section.blocks[0].first if section.blocks else section.sections[0].blocks[0].first
+        whole = self._span(first, section.last)
+        if self._fits(path, whole):
+            yield from self._chunk(path, whole)
+            return
+        has_text = len(section.blocks) > (1 if section.title else 0)
+        if has_text or not section.sections:
+            pieces = [piece for block in section.blocks for piece in self._pieces(block, path)]
+            for span in self._pack(pieces, path):
+                yield from self._chunk(path, span)
+        for below in section.sections:
+            yield from self.cut(below, path)
+
+    def _pieces(self, block: _Block, path: tuple[str, ...]) -> Iterator[Span]:
+        """The spans of a block that fit: itself, or its items, or parts of its text."""
+        span = self._span(block.first, block.last)
+        if self._fits(path, span):
+            yield span
+        elif block.children:
+            for child in block.children:
+                yield from self._pieces(child, path)
+        else:
+            yield from self._split_text(span, path)
+
+    def _split_text(self, span: Span, path: tuple[str, ...]) -> Iterator[Span]:
+        room = self.max_tokens - self.count_tokens(_join(path, ""))
+        splitter = RecursiveCharacterTextSplitter(
+            separators=_SEPARATORS,
+            is_separator_regex=True,
+            keep_separator="end",
+            strip_whitespace=False,
+            chunk_overlap=0,
+            chunk_size=max(room, 1),
+            length_function=self.count_tokens,
+        )
+        for start, end in _bounded(self.document.text, span):
+            # With separators kept and nothing stripped, the parts add up to the text again.
+            for part in splitter.split_text(self.document.text[start:end]):
+                yield from self._halve((start, start + len(part)), path)
+                start += len(part)
+
+    def _halve(self, span: Span, path: tuple[str, ...]) -> Iterator[Span]:
+        """Tokens of the parts needn't add up to those of the whole: cut until it fits."""
+        start, end = span
+        if end - start <= 1 or self._fits(path, span):
+            yield span
+            return
+        middle = (start + end) // 2
+        yield from self._halve((start, middle), path)
+        yield from self._halve((middle, end), path)
+
+    def _pack(self, pieces: Sequence[Span], path: tuple[str, ...]) -> Iterator[Span]:
+        """Join neighbouring pieces into as few spans as fit, of about the same size."""
+        room = self.max_tokens - self.count_tokens(_join(path, ""))
+        sizes = [self.count_tokens(_join((), self._text(piece))) for piece in pieces]
+        fewest = len(_group(sizes, room))
+        limit = next(
+            limit
+            for limit in range(-(-sum(sizes) // fewest), room + _STEP, _STEP)
+            if len(_group(sizes, limit)) <= fewest
+        )
+        for group in _group(sizes, min(limit, room)):
+            yield from self._halve((pieces[group[0]][0], pieces[group[-1]][1]), path)
+
+    def _fits(self, path: tuple[str, ...], span: Span) -> bool:
+        text = self._text(span)
+        if len(text) > MAX_CHUNK_CHARACTERS:
+            return False
+        return self.count_tokens(_join(path, text)) <= self.max_tokens
+
+    def _shorten(self, path: tuple[str, ...]) -> tuple[str, ...]:
+        """Leave at least half of the tokens to the text: drop the outermost headings first."""
+        while len(path) > 1 and self.count_tokens(_join(path, "")) > self.max_tokens // 2:
+            path = path[1:]
+        while path[0] and self.count_tokens(_join(path, "")) > self.max_tokens // 2:
+            path = (path[0][: len(path[0]) // 2],)
+        return path
+
+    def _text(self, span: Span) -> str:
+        return self.document.text[span[0] : span[1]]
+
+    def _span(self, first: int, last: int) -> Span:
+        return self.line_starts[first], min(self.line_starts[last], len(self.document.text))
+
+    def _chunk(self, path: tuple[str, ...], span: Span) -> Iterator[Chunk]:
+        start, end = span
+        text = self.document.text[start:end]
+        start += len(text) - len(text.lstrip())
+        text = text.strip()
+        if text:
+            yield Chunk(self.document.id, path, start, start + len(text), text)
+
+
+def _join(path: tuple[str, ...], text: str) -> str:
+    text = plain_text(text)
+    return " > ".join(path) + "\n" + text if path else text
+
+
+def _group(sizes: Sequence[int], limit: int) -> list[range]:
+    """Runs of neighbours whose sizes add up to at most `limit`; one alone may exceed it."""
+    starts, total = [0], sizes[0]
+    for index in range(1, len(sizes)):
+        total += sizes[index]
+        if total > limit:
+            starts.append(index)
+            total = sizes[index]
+    return [range(start, end) for start, end in zip(starts, [*starts[1:], len(sizes)], strict=True)]
+
+
+def _bounded(text: str, span: Span) -> Iterator[Span]:
+    """Cut an endless line, at a space where there is one, before anything counts its tokens."""
+    start, end = span
+    while end - start > MAX_CHUNK_CHARACTERS:
+        space = text.rfind(" ", start + 1, start + MAX_CHUNK_CHARACTERS)
+        cut = space + 1 if space > 0 else start + MAX_CHUNK_CHARACTERS
+        yield start, cut
+        start = cut
+    yield start, end
+
+
+def _outline(text: str) -> _Section:
+    """The sections of a text, as a tree below a root without a title."""
+    lines = text.split("\n")
+    root = _Section(0, "")
+    stack = [root]
+    markdown_level = 0
+    blocks = _blocks(text)
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        level: float = block.level
+        if level:
+            markdown_level = block.level
+        else:
+            level = _title_level(block, following, lines, markdown_level)
+        if not level:
+            stack[-1].blocks.append(block)
+            continue
+        if stack[-1].level == level != block.level and len(stack[-1].blocks) == 1:
+            level += 0.1  # a title right below a title that has nothing of its own
+        while stack[-1].level >= level:
+            stack.pop()
+        section = _Section(level, clean_heading(lines[block.first]), [block])
+        stack[-1].sections.append(section)
+        stack.append(section)
+    return root
+
+
+def _title_level(
+    block: _Block, following: _Block | None, lines: Sequence[str], markdown_level: int
+) -> float:
+    """The level of a line that serves as a heading without being one in Markdown, or 0.
+
+    It is a single line with something below it: bold, or short and without a full stop.
+    """
+    line = lines[block.first].strip()
+    if following is None or following.level or "".join(lines[block.first + 1 : block.last]).strip():
+        return 0
+    words = clean_heading(line).rstrip(":").split()
+    if not words or " ".join(words).lower() in _LABELS:
+        return 0
+    body = _NUMBERED_TITLE.sub(lambda match: match.group()[-1], line)
+    numbered = body != line
+    bold = bool(_BOLD_LINE.fullmatch(body))
+    plain = (
+        len(words) <= _MAX_TITLE_WORDS
+        and words[0][0].isupper()
+        and not re.search(r"[.;,!|=]$|https?://|[`$\[\]<>]", body)
+    )
+    if block.kind == "list" and numbered and (bold or plain):
+        return markdown_level + _NUMBERED_LINE
+    if block.kind == "paragraph" and bold:
+        return markdown_level + _BOLD_LABEL
+    if block.kind == "paragraph" and plain and not line.startswith("*"):
+        return markdown_level + (_NUMBERED_LINE if numbered else _PLAIN_TITLE)
+    return 0
+
+
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin)
+    parser.core.ruler.enableOnly(["normalize", "block"])
+    return parser
+
+
+_PARSER = _parser()
+
+
+def _blocks(text: str) -> list[_Block]:
+    """The top-level blocks of a Markdown text (markdown-it-py, CommonMark with tables)."""
+    lines = text.split("\n")
+    tree = SyntaxTreeNode(_PARSER.parse(text))
+    return _children(tree, 0, len(lines), lines)
+
+
+def _children(
+    node: SyntaxTreeNode, first: int, last: int, lines: Sequence[str]
+) -> list[_Block]:
+    """The blocks below a node, and the text between them that makes none (link definitions)."""
+    blocks: list[_Block] = []
+    for child in node.children:
+        if child.type == "inline" or child.map is None:
+            continue
+        child_first, child_last = child.map
+        blocks.extend(_gap(first, child_first, lines))
+        kind = "list" if child.type.endswith("_list") else child.type
+        level = int(child.tag[1]) if kind == "heading" and node.is_root else 0
+        children = _children(child, child_first, child_last, lines)
+        blocks.append(_Block(kind, child_first, child_last, level, children))
+        first = child_last
+    if blocks:
+        blocks.extend(_gap(first, last, lines))
+    elif node.is_root:
+        blocks.extend(_gap(0, last, lines))
+    return blocks
+
+
+def _gap(first: int, last: int, lines: Sequence[str]) -> Iterator[_Block]:
+    if "".join(lines[first:last]).strip():
+        yield _Block("gap", first, last)

@@ -1,0 +1,216 @@
+"""Reads the notes of a folder as Documents and writes an edited one back; knows nothing of
+chunks or of the index.
+"""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import ftfy
+
+from rag_tutor.atomic import replace_file
+from rag_tutor.domain import Document
+from rag_tutor.errors import CorpusError
+
+NOTE_SUFFIXES = frozenset({".md", ".markdown", ".txt", ".text"})
+MAX_NOTE_BYTES = 5_000_000
+
+# Only what makes text findable: a note keeps its own quotes, ligatures and entities.
+_REPAIR = ftfy.TextFixerConfig(
+    unescape_html=False,
+    fix_latin_ligatures=False,
+    fix_character_width=False,
+    uncurl_quotes=False,
+    normalization=None,
+    explain=False,
+)
+_BOMS = (
+    (b"\xef\xbb\xbf", "utf-8"),
+    (b"\xff\xfe", "utf-16-le"),
+    (b"\xfe\xff", "utf-16-be"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """A file of the corpus that isn't read, and why."""
+
+    document: str
+    reason: str
+
+
+def scan_corpus(folder: Path) -> tuple[list[str], list[Skipped]]:
+    """List the note files of a folder and its sub-folders, sorted, and what is passed over.
+
+    Links are not followed, so a loop of them can't trap the walk.
+    Raises CorpusError if the folder doesn't exist or can't be listed.
+    """
+    if not folder.is_dir():
+        raise CorpusError(
+            f"There is no folder of notes at {folder}. Create it and put Markdown or text "
+            "files in it, or name another one with --corpus."
+        )
+    notes: list[str] = []
+    skipped: list[Skipped] = []
+    for path in _walk(folder, skipped):
+        name = path.relative_to(folder).as_posix()
+        reason = _reason_to_skip(path)
+        if reason:
+            skipped.append(Skipped(_printable(name), reason))
+        else:
+            notes.append(name)
+    return sorted(notes), sorted(skipped, key=lambda item: item.document)
+
+
+def read_document(folder: Path, document_id: str) -> Document:
+    """Read, decode and repair one note.
+
+    Raises CorpusError if the file is unreadable, too large, binary or empty.
+    """
+    path = _resolve(folder, document_id)
+    try:
+        if path.stat().st_size > MAX_NOTE_BYTES:
+            raise CorpusError(
+                f"{document_id} is larger than {MAX_NOTE_BYTES // 1_000_000} MB. "
+                "Split it into several notes."
+            )
+        content = path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{document_id} can't be read: {error.strerror}.") from error
+    try:
+        text = decode(content)
+    except UnicodeError as error:
+        raise CorpusError(f"{document_id} is not text. Save it as UTF-8 text.") from error
+    if not text.strip():
+        raise CorpusError(f"{document_id} is empty.")
+    return Document(document_id, _title(text, document_id), text, content_hash(content))
+
+
+def hash_document(folder: Path, document_id: str) -> str:
+    """Return the content hash of a note without decoding it. Raises CorpusError."""
+    try:
+        return content_hash(_resolve(folder, document_id).read_bytes())
+    except OSError as error:
+        raise CorpusError(f"{document_id} can't be read: {error.strerror}.") from error
+
+
+def save_document(folder: Path, document_id: str, text: str) -> None:
+    """Write a note as UTF-8, keeping the line ends that its file has.
+
+    Raises CorpusError if the name isn't that of a note inside the corpus, or the disk
+    refuses; then the note is as it was.
+    """
+    path = _resolve(folder, document_id)
+    text = text.replace("\r\n", "\n")
+    try:
+        if path.exists() and b"\r\n" in path.read_bytes():
+            text = text.replace("\n", "\r\n")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, text.encode("utf-8"))
+    except OSError as error:
+        raise CorpusError(f"{document_id} can't be saved: {error.strerror}.") from error
+
+
+def content_hash(content: bytes) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def decode(content: bytes) -> str:
+    """Decode UTF-8, UTF-16, Windows-1252 or Latin-1 and repair mojibake.
+
+    Line ends become "\\n" and control characters go. Repair is ftfy's, line by line
+    (Speer, "ftfy: fixes text for you", 2019). Raises UnicodeError if it is no text.
+    """
+    for bom, encoding in _BOMS:
+        if content.startswith(bom):
+            content = content[len(bom) :]
+            break
+    else:
+        encoding = _guess_encoding(content)
+    text = content.decode(encoding, errors="replace")
+    return ftfy.fix_text(text, _REPAIR)
+
+
+def _guess_encoding(content: bytes) -> str:
+    sample = content[:4096]
+    if b"\0" in sample:
+        return _guess_utf16(sample)
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        controls = sum(byte < 32 and byte not in b"\t\n\r\f\x1b" for byte in sample)
+        if controls > len(sample) // 100:
+            raise UnicodeError("too many control characters for text") from None
+        undefined_in_windows_1252 = re.search(rb"[\x81\x8d\x8f\x90\x9d]", content)
+        return "latin-1" if undefined_in_windows_1252 else "cp1252"
+    return "utf-8"
+
+
+def _guess_utf16(sample: bytes) -> str:
+    """UTF-16 without a mark: text in Latin script has its zero bytes on one side only."""
+    even, odd = sample[0::2].count(0), sample[1::2].count(0)
+    if odd > len(sample) // 4 and even <= len(sample) // 100:
+        return "utf-16-le"
+    if even > len(sample) // 4 and odd <= len(sample) // 100:
+        return "utf-16-be"
+    raise UnicodeError("zero bytes, but not UTF-16")
+
+
+def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
+    def report(error: OSError) -> None:
+        name = Path(error.filename).relative_to(folder).as_posix()
+        skipped.append(Skipped(_printable(name), f"folder can't be listed: {error.strerror}"))
+
+    for parent, folders, files in os.walk(folder, onerror=report):
+        kept = []
+        for name in sorted(folders):
+            path = Path(parent, name)
+            if name.startswith(".") or path.is_symlink():
+                reason = "a link" if path.is_symlink() else "hidden"
+                label = _printable(path.relative_to(folder).as_posix())
+                skipped.append(Skipped(label + "/", reason))
+            else:
+                kept.append(name)
+        folders[:] = kept
+        yield from (Path(parent, name) for name in sorted(files))
+
+
+def _reason_to_skip(path: Path) -> str | None:
+    if path.name.startswith("."):
+        return "hidden"
+    if path.is_symlink():
+        return "a link; put the note itself into the corpus"
+    if path.suffix.lower() not in NOTE_SUFFIXES:
+        return f"not a note: only {', '.join(sorted(NOTE_SUFFIXES))} are read"
+    if not path.is_file():
+        return "not a regular file"
+    if _printable(path.name) != path.name:
+        return "its name is not valid Unicode; rename it"
+    return None
+
+
+def _printable(name: str) -> str:
+    return name.encode("utf-8", errors="replace").decode("utf-8")
+
+
+def _resolve(folder: Path, document_id: str) -> Path:
+    """The file of a note; raises CorpusError for a name that leads out of the corpus."""
+    pure = PurePosixPath(document_id)
+    path = folder.joinpath(*pure.parts)
+    inside = path.resolve().is_relative_to(folder.resolve())
+    hidden = any(part.startswith(".") for part in pure.parts)
+    if not inside or hidden or "\0" in document_id or path.suffix.lower() not in NOTE_SUFFIXES:
+        raise CorpusError(
+            f"{document_id!r} is not the name of a note. Use a path inside the corpus that "
+            f"ends in {', '.join(sorted(NOTE_SUFFIXES))}."
+        )
+    return path
+
+
+def _title(text: str, document_id: str) -> str:
+    heading = re.search(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", text, re.MULTILINE)
+    return heading.group(1).strip("*_` ") if heading else PurePosixPath(document_id).stem

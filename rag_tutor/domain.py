@@ -1,0 +1,136 @@
+"""The nouns of the pipeline and the two protocols behind it; knows nothing of any library.
+
+Document -> Chunk -> Passage -> Answer (of Citations) -> Turn, each wrapping the one before.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A note as the student sees it.
+
+    `id` is the path relative to the corpus, with forward slashes. `content_hash` is the
+    SHA-256 of the file's bytes and only serves to notice a change.
+    """
+
+    id: str
+    title: str
+    text: str
+    content_hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """A stretch of a document: `document.text[start:end] == text`, offsets in characters."""
+
+    document_id: str
+    heading: tuple[str, ...]
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A chunk that was found for a question; a higher score is better."""
+
+    chunk: Chunk
+    score: float
+    found_by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Citation:
+    """The sentence `[start, end)` of the passage's document that supports the marker `number`."""
+
+    number: int
+    passage: Passage
+    start: int
+    end: int
+
+    @property
+    def quote(self) -> str:
+        """Exactly the cited span of the document."""
+        chunk = self.passage.chunk
+        return chunk.text[self.start - chunk.start : self.end - chunk.start]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the student reads. Each marker `[n]` in `text` has a citation numbered n.
+
+    `passages` are those that the generator was shown, in order: `[n]` is `passages[n - 1]`.
+    A refusal has no citations.
+    """
+
+    text: str
+    citations: tuple[Citation, ...]
+    passages: tuple[Passage, ...]
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question and its answer. `standalone` is what was searched for."""
+
+    question: str
+    standalone: str
+    answer: Answer
+
+
+class Message(TypedDict):
+    """One message of a chat prompt."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+class Encoder(Protocol):
+    """Turns text into vectors whose inner product is their cosine similarity."""
+
+    @property
+    def name(self) -> str:
+        """Identifies the model; an index remembers it."""
+
+    @property
+    def dimension(self) -> int:
+        """Length of a vector."""
+
+    @property
+    def max_tokens(self) -> int:
+        """How many of its own tokens, special ones included, the model reads."""
+
+    def count_tokens(self, text: str) -> int:
+        """Number of tokens that `text` takes, special ones included."""
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts to be found: float32 of shape (len(texts), dimension), L2-normalised."""
+
+    def encode_query(self, text: str) -> Vectors:
+        """Encode a question: float32 of shape (dimension,), L2-normalised."""
+
+
+class Generator(Protocol):
+    """A language model that continues a chat."""
+
+    @property
+    def name(self) -> str:
+        """Identifies the model."""
+
+    @property
+    def context_tokens(self) -> int:
+        """How many tokens prompt and answer may take together."""
+
+    def count_tokens(self, text: str) -> int:
+        """Number of tokens that `text` takes."""
+
+    def stream(self, messages: Sequence[Message], max_tokens: int) -> Iterator[str]:
+        """Yield the reply in pieces as it is written. Closing the iterator stops the model."""

@@ -1,0 +1,65 @@
+"""Runs a sentence-transformers model as an Encoder; knows nothing of what it encodes."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from sentence_transformers import SentenceTransformer
+
+from rag_tutor.config import DEFAULT_ENCODER
+from rag_tutor.domain import Vectors
+from rag_tutor.errors import ModelUnavailableError
+from rag_tutor.weights import default_encoder_folder
+
+_BATCH = 32
+
+
+class SentenceEncoder:
+    """A sentence-transformers model on the CPU, or on a GPU where torch finds one."""
+
+    def __init__(self, name: str, model: SentenceTransformer) -> None:
+        self.name = name
+        self._model = model
+        dimension = model.get_embedding_dimension()
+        if dimension is None:
+            raise ModelUnavailableError(f"{name} gives no fixed-size vectors; choose another.")
+        self.dimension: int = dimension
+        self.max_tokens: int = model.get_max_seq_length() or 512
+
+    def count_tokens(self, text: str) -> int:
+        """Number of tokens of a text, special ones included, however long it is."""
+        return len(self._model.tokenizer(text, truncation=False, verbose=False)["input_ids"])
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        """Encode texts to be found: float32 of shape (len(texts), dimension), L2-normalised."""
+        vectors = self._model.encode_document(
+            list(texts), batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
+        )
+        return np.asarray(vectors, dtype=np.float32).reshape(len(texts), self.dimension)
+
+    def encode_query(self, text: str) -> Vectors:
+        """Encode a question: float32 of shape (dimension,), L2-normalised."""
+        vector = self._model.encode_query(text, normalize_embeddings=True, show_progress_bar=False)
+        return np.asarray(vector, dtype=np.float32)
+
+
+def load_encoder(name: str) -> SentenceEncoder:
+    """Load the default encoder, or one from a folder or the hub.
+
+    Only a hub id reaches for the network, and only if it isn't cached yet.
+    Raises ModelUnavailableError.
+    """
+    is_local = name == DEFAULT_ENCODER or Path(name).exists()
+    source = str(default_encoder_folder()) if name == DEFAULT_ENCODER else name
+    try:
+        model = SentenceTransformer(source, local_files_only=is_local)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise ModelUnavailableError(
+            f"No encoder could be loaded from {name!r}: {_first_line(error)} "
+            "Name a folder or hub id of a sentence-transformers model with --encoder."
+        ) from error
+    return SentenceEncoder(name, model)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().split("\n", 1)[0].rstrip(".") + "."

@@ -1,0 +1,196 @@
+"""Keeps chunks, their vectors (FAISS) and their words (BM25) on disk and searches them; knows
+nothing of notes, models or questions.
+
+    index/
+      CURRENT            the name of the build in use; replaced in one step
+      builds/NAME/       manifest.json, chunks.jsonl, vectors.faiss, bm25/
+
+A build is written whole under a new name before CURRENT names it, so that a crash leaves
+the old one in use. A store holds all it needs in memory: a build may be deleted under it.
+"""
+
+import json
+import shutil
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import bm25s
+import faiss
+import numpy as np
+
+from rag_tutor.atomic import replace_file, sync_file, sync_folder
+from rag_tutor.domain import Chunk, Vectors
+from rag_tutor.errors import IndexMissingError, StaleIndexError
+
+FORMAT = 1
+_CURRENT = "CURRENT"
+_BUILDS = "builds"
+_REBUILD = "Run: rag-tutor index --full"
+
+Hits = list[tuple[int, float]]
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a build was made from. `documents` maps an id to its content hash."""
+
+    format: int
+    encoder: str
+    dimension: int
+    chunking: str
+    documents: dict[str, str]
+
+
+class Store:
+    """An index in memory: `chunks[row]`, with a vector and the words of each row."""
+
+    def __init__(
+        self, build: str, manifest: Manifest, chunks: Sequence[Chunk], vectors: Any, bm25: bm25s.BM25
+    ) -> None:
+        self.build = build
+        self.manifest = manifest
+        self.chunks = chunks
+        self._vectors = vectors
+        self._bm25 = bm25
+
+    def nearest(self, vector: Vectors, limit: int) -> Hits:
+        """Rows by falling cosine similarity to a vector of shape (dimension,)."""
+        scores, rows = self._vectors.search(vector[np.newaxis], min(limit, len(self.chunks)))
+        return list(zip(rows[0].tolist(), scores[0].tolist(), strict=True))
+
+    def matching(self, words: Sequence[str], limit: int) -> Hits:
+        """Rows that hold any of the words, by falling BM25 score (bm25s, Lucene's variant)."""
+        known = [word for word in words if word in self._bm25.vocab_dict]
+        if not known:
+            return []
+        scores = self._bm25.get_scores(known)
+        rows = np.argsort(-scores, kind="stable")[:limit]
+        return [(int(row), float(scores[row])) for row in rows if scores[row] > 0]
+
+    def vectors(self, rows: Sequence[int]) -> Vectors:
+        """The vectors of some rows: float32 of shape (len(rows), dimension)."""
+        found: Vectors = self._vectors.reconstruct_batch(np.asarray(rows, dtype=np.int64))
+        return found
+
+    def document_frequency(self, word: str) -> float:
+        """The share of chunks that hold a word, 0 to 1."""
+        column = self._bm25.vocab_dict.get(word)
+        if column is None:
+            return 0.0
+        indptr = self._bm25.scores["indptr"]
+        return float(indptr[column + 1] - indptr[column]) / len(self.chunks)
+
+
+def current_build(index: Path) -> str:
+    """The name of the build in use. Raises IndexMissingError."""
+    try:
+        return (index / _CURRENT).read_text(encoding="utf-8").strip()
+    except FileNotFoundError as error:
+        raise IndexMissingError(f"There is no index at {index} yet. Run: rag-tutor index") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise StaleIndexError(f"The index at {index} can't be read: {error}. {_REBUILD}") from error
+
+
+def read_manifest(index: Path) -> Manifest:
+    """The manifest of the build in use. Raises IndexMissingError or StaleIndexError."""
+    return _manifest(index / _BUILDS / current_build(index))
+
+
+def open_store(index: Path) -> Store:
+    """Load the build in use. Raises IndexMissingError, or StaleIndexError if it is damaged."""
+    build = current_build(index)
+    try:
+        return _load(index / _BUILDS / build)
+    except StaleIndexError:
+        # Another process may have swapped builds between the two reads.
+        if current_build(index) == build:
+            raise
+        return open_store(index)
+
+
+def write_store(
+    index: Path,
+    manifest: Manifest,
+    chunks: Sequence[Chunk],
+    vectors: Vectors,
+    words: Sequence[Sequence[str]],
+) -> str:
+    """Write a new build, put it in use and delete the others; returns its name.
+
+    `vectors` has shape (len(chunks), dimension); `words[i]` are those of `chunks[i]`.
+    The caller holds the index's lock. Raises OSError; then the build in use is as it was.
+    """
+    name = uuid.uuid4().hex
+    folder = index / _BUILDS / name
+    folder.mkdir(parents=True)
+    try:
+        _write(folder, manifest, chunks, vectors, words)
+        replace_file(index / _CURRENT, name.encode())
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    for other in (index / _BUILDS).iterdir():
+        if other.name != name:
+            shutil.rmtree(other, ignore_errors=True)
+    return name
+
+
+def _write(
+    folder: Path,
+    manifest: Manifest,
+    chunks: Sequence[Chunk],
+    vectors: Vectors,
+    words: Sequence[Sequence[str]],
+) -> None:
+    flat = faiss.IndexFlatIP(manifest.dimension)
+    flat.add(np.ascontiguousarray(vectors))
+    # Serialised here, written by Python: FAISS opens no path with letters outside ASCII on Windows.
+    (folder / "vectors.faiss").write_bytes(faiss.serialize_index(flat).tobytes())
+    bm25 = bm25s.BM25()
+    # The extra word keeps BM25 from failing on notes that hold no word at all.
+    bm25.index([[*row, "\0"] for row in words], show_progress=False)
+    bm25.save(folder / "bm25")
+    lines = (json.dumps(asdict(chunk), ensure_ascii=False) for chunk in chunks)
+    (folder / "chunks.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    text = json.dumps(asdict(manifest), ensure_ascii=False, indent=1)
+    (folder / "manifest.json").write_text(text, encoding="utf-8")
+    for path in folder.rglob("*"):
+        if path.is_file():
+            sync_file(path)
+    for path in (folder / "bm25", folder, folder.parent):
+        sync_folder(path)
+
+
+def _load(folder: Path) -> Store:
+    manifest = _manifest(folder)
+    try:
+        lines = (folder / "chunks.jsonl").read_text(encoding="utf-8").split("\n")
+        chunks = tuple(_chunk(json.loads(line)) for line in lines if line)
+        serialised = np.frombuffer((folder / "vectors.faiss").read_bytes(), dtype=np.uint8)
+        vectors = faiss.deserialize_index(serialised)
+        bm25 = bm25s.BM25.load(folder / "bm25")
+        rows = {len(chunks), vectors.ntotal, bm25.scores["num_docs"]}
+        if len(rows) != 1 or vectors.d != manifest.dimension:
+            raise ValueError("its files don't belong together")
+    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError) as error:
+        raise StaleIndexError(f"The index in {folder} is damaged ({error}). {_REBUILD}") from error
+    return Store(folder.name, manifest, chunks, vectors, bm25)
+
+
+def _manifest(folder: Path) -> Manifest:
+    try:
+        fields: Mapping[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if fields["format"] != FORMAT:
+            raise StaleIndexError(
+                f"The index in {folder} has format {fields['format']}, not {FORMAT}. {_REBUILD}"
+            )
+        return Manifest(**fields)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StaleIndexError(f"The index in {folder} is damaged ({error}). {_REBUILD}") from error
+
+
+def _chunk(fields: dict[str, Any]) -> Chunk:
+    return Chunk(**{**fields, "heading": tuple(fields["heading"])})

