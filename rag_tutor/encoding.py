@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
+from transformers.utils import logging as transformers_logging
 
 from rag_tutor.config import DEFAULT_ENCODER
 from rag_tutor.domain import Vectors
@@ -12,6 +13,7 @@ from rag_tutor.errors import ModelUnavailableError
 from rag_tutor.weights import default_encoder_folder
 
 _BATCH = 32
+transformers_logging.disable_progress_bar()
 
 
 class SentenceEncoder:

@@ -7,9 +7,11 @@ and swapped in; until then, and after any failure, the old one stays in use.
 
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import filelock
 import numpy as np
@@ -41,6 +43,17 @@ class IndexReport:
     unchanged: int
     skipped: tuple[Skipped, ...]
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoteState:
+    """A note of the corpus as the index knows it; `reason` says why it isn't readable."""
+
+    document: str
+    words: int
+    chunks: int
+    status: Literal["indexed", "changed", "new", "removed", "not readable"]
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +91,26 @@ def is_current(corpus: Path, index: Path, encoder_name: str) -> bool:
         return False
     documents, _ = _read_all(corpus)
     return {document.id: document.content_hash for document in documents} == old.manifest.documents
+
+
+def note_states(corpus: Path, index: Path) -> list[NoteState]:
+    """Compare the notes on disk with the index, sorted by name. Raises CorpusError."""
+    documents, skipped = _read_all(corpus)
+    old = _open_old(index)
+    hashes = old.manifest.documents if old else {}
+    chunks = Counter(chunk.document_id for chunk in old.chunks) if old else Counter[str]()
+    names = {document.id for document in documents}
+    states = [_state(document, hashes, chunks) for document in documents]
+    states += [NoteState(item.document, 0, 0, "not readable", item.reason) for item in skipped]
+    states += [NoteState(name, 0, chunks[name], "removed", "") for name in hashes.keys() - names]
+    return sorted(states, key=lambda state: state.document)
+
+
+def _state(document: Document, hashes: dict[str, str], chunks: Counter[str]) -> NoteState:
+    status: Literal["indexed", "changed", "new"] = "new"
+    if document.id in hashes:
+        status = "indexed" if hashes[document.id] == document.content_hash else "changed"
+    return NoteState(document.id, len(document.text.split()), chunks[document.id], status, "")
 
 
 def _update(

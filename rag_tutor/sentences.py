@@ -18,8 +18,9 @@ _RULE_OR_TABLE_LINE = re.compile(r"[ \t]*(?:[-*_=][ \t]*){3,}$|[ \t]*\|[ \t:|+-]
 _SENTENCE_END = re.compile(r"""[.!?…]["'”’)\]*_`]*(?:[ \t]*\[\d+\])*(?=\s+["'“‘(\[*_`$]*[A-Z0-9ÄÖÜÀ-Þ])""")
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|cf|vs|etc|al|Dr|Mr|Mrs|Ms|Prof|St|Fig|Figs|Eq|Eqs|No|Nos|Sec|Ch|ca|approx"
-    r"|resp|incl|Inc|Ltd|Jr|Sr|pp|vol|ed)|\b[A-Z]|(?:^|\n)[ \t]*\d{1,3})\.$"
+    r"|resp|incl|Inc|Ltd|Jr|Sr|pp|vol|ed)|\b[A-Z])\.$"
 )
+_ITEM_NUMBER = re.compile(r"(?:#{1,6}[ \t]+)?\d{1,3}\.$")
 
 
 def sentence_spans(text: str) -> list[Span]:
@@ -80,7 +81,8 @@ def _split_prose(text: str, start: int, end: int) -> Iterator[Span]:
         yield start, end
         return
     for match in _SENTENCE_END.finditer(text, start, end):
-        if _ABBREVIATION.search(text, start, match.start() + 1):
+        stop = match.start() + 1
+        if _ABBREVIATION.search(text, start, stop) or _ITEM_NUMBER.fullmatch(text[start:stop]):
             continue
         yield start, match.end()
         start = match.end()

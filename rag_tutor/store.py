@@ -9,7 +9,9 @@ A build is written whole under a new name before CURRENT names it, so that a cra
 the old one in use. A store holds all it needs in memory: a build may be deleted under it.
 """
 
+import functools
 import json
+import math
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -24,6 +26,7 @@ import numpy as np
 from rag_tutor.atomic import replace_file, sync_file, sync_folder
 from rag_tutor.domain import Chunk, Vectors
 from rag_tutor.errors import IndexMissingError, StaleIndexError
+from rag_tutor.words import content_words
 
 FORMAT = 1
 _CURRENT = "CURRENT"
@@ -75,13 +78,18 @@ class Store:
         found: Vectors = self._vectors.reconstruct_batch(np.asarray(rows, dtype=np.int64))
         return found
 
-    def document_frequency(self, word: str) -> float:
-        """The share of chunks that hold a word, 0 to 1."""
+    def rarity(self, word: str) -> float:
+        """How much a word tells: minus the logarithm of the share of chunks that hold it."""
         column = self._bm25.vocab_dict.get(word)
-        if column is None:
-            return 0.0
         indptr = self._bm25.scores["indptr"]
-        return float(indptr[column + 1] - indptr[column]) / len(self.chunks)
+        holding = 0 if column is None else int(indptr[column + 1] - indptr[column])
+        return -math.log((holding + 0.5) / (len(self.chunks) + 0.5))
+
+    @functools.cached_property
+    def topics(self) -> frozenset[str]:
+        """The words of all headings: what the notes are about."""
+        headings = {" ".join(chunk.heading) for chunk in self.chunks}
+        return frozenset(word for heading in headings for word in content_words(heading))
 
 
 def current_build(index: Path) -> str:

@@ -6,6 +6,7 @@ the check that a sentence is supported.
 
 import re
 import threading
+from collections.abc import Sequence
 
 import Stemmer
 
@@ -47,6 +48,24 @@ def content_words(text: str) -> list[str]:
 def numbers(text: str) -> set[str]:
     """The numbers that a text names: years, amounts, versions."""
     return {match.rstrip(".,:").replace(",", "") for match in _NUMBER.findall(text)}
+
+
+def share_in_order(wanted: Sequence[str], source: Sequence[str]) -> float:
+    """The share of the words wanted that stand in the source in the same order, 0 to 1.
+
+    Length of the longest common subsequence over that of `wanted`: ROUGE-L's recall
+    (Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", 2004).
+    """
+    if not wanted:
+        return 0.0
+    previous = [0] * (len(source) + 1)
+    for word in wanted:
+        current = [0]
+        for column, other in enumerate(source):
+            longer = previous[column] + 1 if word == other else 0
+            current.append(max(longer, previous[column + 1], current[column]))
+        previous = current
+    return previous[-1] / len(wanted)
 
 
 def _stemmer() -> Stemmer.Stemmer:

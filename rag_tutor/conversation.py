@@ -1,0 +1,65 @@
+"""Makes a follow-up searchable: what it leaves out is taken from the questions before it;
+knows nothing of how passages are found.
+"""
+
+import re
+from collections.abc import Sequence, Set
+
+from rag_tutor.domain import Turn
+from rag_tutor.errors import ConversationError
+from rag_tutor.words import STOPWORDS, content_words, words
+
+MAX_QUESTION_CHARACTERS = 2_000
+_MAX_CARRIED = 8
+
+_NEW_TOPIC = re.compile(
+    r"\b(?:different|new|another|other|next|change of) (?:topic|question|subject)\b"
+    r"|\bbtw\b|\bby the way\b",
+    re.IGNORECASE,
+)
+# Words that point back at something said before, and openings that go on from it.
+_POINTS_BACK = re.compile(
+    r"\b(?:it|its|they|them|their|theirs|that|this|those|these|ones?|there|he|she|him|her"
+    r"|former|latter|both|others?|same|such)\b"
+    r"|^\W*(?:and|but|so|or|ok(?:ay)?|then|also|why|(?:what|how) about)\b"
+    r"|\bwhich (?:two|one|of)\b"
+    r"|\bthe (?:whole|first|second|third|last|other|two|three"
+    r"|\w+ (?:one|bit|part|approach|method|model|step|thing))\b",
+    re.IGNORECASE,
+)
+
+
+def check_question(question: str) -> str:
+    """Return the question without white space around it. Raises ConversationError."""
+    question = question.strip()
+    if not question:
+        raise ConversationError("The question is empty. Type a question about your notes.")
+    if len(question) > MAX_QUESTION_CHARACTERS:
+        raise ConversationError(
+            f"The question has {len(question):,} characters; at most "
+            f"{MAX_QUESTION_CHARACTERS:,} can be read. Shorten it."
+        )
+    if not words(question):
+        raise ConversationError("The question has no words in it. Type a question in words.")
+    return question
+
+
+def standalone_question(question: str, history: Sequence[Turn], topics: Set[str]) -> str:
+    """Return the question as it would be asked without the conversation before it.
+
+    A question that points back is followed, in brackets, by the words of earlier questions,
+    newest first, that are among the `topics` (stemmed words of the notes' headings). Any
+    other question is returned as it is.
+    """
+    if not history or _NEW_TOPIC.search(question) or not _POINTS_BACK.search(question):
+        return question
+    known = set(content_words(question))
+    carried = []
+    for turn in reversed(history):
+        for word in re.findall(r"[^\W_]+(?:[-'’][^\W_]+)*", turn.question):
+            stems = content_words(word)
+            if word.lower() in STOPWORDS or known.issuperset(stems) or topics.isdisjoint(stems):
+                continue
+            known.update(stems)
+            carried.append(word)
+    return f"{question} ({' '.join(carried[:_MAX_CARRIED])})" if carried else question

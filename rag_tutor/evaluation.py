@@ -1,0 +1,110 @@
+"""Measures retrieval and refusals on files of questions or conversations; makes no model calls
+of its own.
+
+A file is JSON Lines. A question has `question`, `evidence`, `alternatives` and `answerable`;
+a conversation has `turns` of the same form, each with the wording `standalone`.
+"""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from rag_tutor.chunking import plain_text
+from rag_tutor.domain import Passage, Turn
+from rag_tutor.errors import TutorError
+from rag_tutor.words import share_in_order, words
+
+DEPTH = 10
+_ENOUGH = 0.8
+
+
+Search = Callable[[str, Sequence[Turn]], Turn]
+Item = dict[str, Any]
+
+
+def evaluate(paths: Sequence[Path], search: Search) -> dict[str, dict[str, float]]:
+    """Return the metrics of each group of questions in the files.
+
+    Groups: "questions"; of conversations, "first turns", "follow-ups" (memory on) and
+    "follow-ups, standalone" (the human wording, the ceiling). Metrics, means from 0 to 1:
+    hit@1, hit@5, recall@5, recall@10, mrr over the answerable ones, `n` of them; and the
+    shares of `answered` answerable and `refused` unanswerable questions.
+    Raises TutorError for a file that can't be read.
+    """
+    groups: dict[str, list[tuple[Item, Turn]]] = {}
+    for path in paths:
+        for item in _items(path):
+            for group, asked, found in _asked(item, search):
+                groups.setdefault(group, []).append((asked, found))
+    return {group: _metrics(asked) for group, asked in groups.items()}
+
+
+def _asked(item: Item, search: Search) -> Iterator[tuple[str, Item, Turn]]:
+    if "turns" not in item:
+        yield "questions", item, search(item["question"], ())
+        return
+    history: tuple[Turn, ...] = ()
+    for turn in item["turns"]:
+        found = search(turn["question"], history)
+        yield ("follow-ups" if history else "first turns"), turn, found
+        if history:
+            yield "follow-ups, standalone", turn, search(turn["standalone"], ())
+        history = (*history, found)
+
+
+def _items(path: Path) -> Iterator[Item]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TutorError(f"{path} can't be read: {error}.") from error
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            item = json.loads(line)
+            for asked in item.get("turns", [item]):
+                asked["question"], asked["evidence"], asked["alternatives"], asked["answerable"]
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise TutorError(
+                f"{path}, line {number} is no question or conversation: {error!r}."
+            ) from error
+        yield item
+
+
+def _metrics(asked: Sequence[tuple[Item, Turn]]) -> dict[str, float]:
+    answerable = [(item, found) for item, found in asked if item["answerable"]]
+    unanswerable = [found for item, found in asked if not item["answerable"]]
+    judged = [_judge(item, found.answer.passages) for item, found in answerable]
+    metrics = {name: fmean(row[name] for row in judged) for name in (judged or [{}])[0]}
+    metrics["n"] = len(judged)
+    if answerable:
+        metrics["answered"] = fmean(not found.answer.refused for _, found in answerable)
+    if unanswerable:
+        metrics["refused"] = fmean(found.answer.refused for found in unanswerable)
+    return {name: round(value, 3) for name, value in metrics.items()}
+
+
+def _judge(item: Item, passages: Sequence[Passage]) -> dict[str, float]:
+    sets = [item["evidence"], *item["alternatives"]]
+    ranks = [[_rank(evidence, passages) for evidence in one] for one in sets]
+    first = min(rank for row in ranks for rank in row)
+    return {
+        "hit@1": float(first <= 1),
+        "hit@5": float(first <= 5),
+        "recall@5": max(fmean(rank <= 5 for rank in row) for row in ranks),
+        "recall@10": max(fmean(rank <= 10 for rank in row) for row in ranks),
+        "mrr": 1 / first if first <= DEPTH else 0.0,
+    }
+
+
+def _rank(evidence: dict[str, str], passages: Sequence[Passage]) -> int:
+    """The rank of the first passage that holds the quote, from 1; beyond the last if none."""
+    quote = words(plain_text(evidence["quote"]))
+    for rank, passage in enumerate(passages, start=1):
+        chunk = passage.chunk
+        if chunk.document_id == evidence["doc"]:
+            if share_in_order(quote, words(plain_text(chunk.text))) >= _ENOUGH:
+                return rank
+    return DEPTH + 1

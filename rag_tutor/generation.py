@@ -1,0 +1,165 @@
+"""Runs a transformers language model as a Generator, on the CPU or a GPU; knows nothing of
+notes or citations.
+
+The default model comes as a GGUF file. Converting it takes long, so the converted weights
+are kept in the cache folder.
+"""
+
+import logging
+import shutil
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import filelock
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    GgufConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    StoppingCriteria,
+    StoppingCriteriaList,
+    TextIteratorStreamer,
+)
+from transformers.utils import logging as transformers_logging
+
+from rag_tutor.config import DEFAULT_GENERATOR, cache_folder
+from rag_tutor.domain import Message
+from rag_tutor.errors import ModelUnavailableError
+from rag_tutor.weights import GENERATOR_SHA256, default_generator_file
+
+_LOOP_TOKENS = 8
+transformers_logging.disable_progress_bar()
+_log = logging.getLogger(__name__)
+
+
+class LanguageModel:
+    """A causal language model of transformers. One reply is written at a time."""
+
+    def __init__(self, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.name = name
+        self._model = model
+        self._tokenizer = tokenizer
+        self._lock = threading.Lock()
+        self.context_tokens: int = getattr(model.config, "max_position_embeddings", 2048)
+
+    def count_tokens(self, text: str) -> int:
+        """Number of tokens of a text, without special ones."""
+        return len(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def stream(self, messages: Sequence[Message], max_tokens: int) -> Iterator[str]:
+        """Yield the reply in pieces, decoded greedily; it ends early where it starts to loop.
+
+        Closing the iterator stops the model before its next token.
+        """
+        with self._lock:
+            yield from self._stream(self._prompt(messages), max_tokens)
+
+    def _stream(self, prompt: dict[str, Any], max_tokens: int) -> Iterator[str]:
+        streamer = TextIteratorStreamer(
+            self._tokenizer, skip_prompt=True, skip_special_tokens=True
+        )
+        stop = _Stop(prompt["input_ids"].shape[1])
+        failures: list[BaseException] = []
+
+        def write() -> None:
+            try:
+                with torch.inference_mode():
+                    self._model.generate(
+                        **prompt,
+                        max_new_tokens=max_tokens,
+                        do_sample=False,
+                        streamer=streamer,
+                        stopping_criteria=StoppingCriteriaList([stop]),
+                    )
+            except BaseException as error:  # carried over to the thread that reads the reply
+                failures.append(error)
+                streamer.end()
+
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        try:
+            yield from streamer
+        finally:
+            stop.asked.set()
+            writer.join()
+        if failures:
+            raise failures[0]
+
+    def _prompt(self, messages: Sequence[Message]) -> dict[str, Any]:
+        if self._tokenizer.chat_template:
+            encoded = self._tokenizer.apply_chat_template(
+                list(messages), add_generation_prompt=True, return_tensors="pt", return_dict=True
+            )
+        else:
+            text = "\n\n".join(message["content"] for message in messages)
+            encoded = self._tokenizer(text, return_tensors="pt")
+        encoded = encoded.to(self._model.device)
+        return {key: encoded[key] for key in ("input_ids", "attention_mask")}
+
+
+class _Stop(StoppingCriteria):  # type: ignore[misc]
+    """Ends a reply when asked to, or when its last tokens already stand in it."""
+
+    def __init__(self, prompt_length: int) -> None:
+        self.asked = threading.Event()
+        self._prompt_length = prompt_length
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        reply = input_ids[0, self._prompt_length :].tolist()
+        tail = reply[-_LOOP_TOKENS:]
+        earlier = range(len(reply) - 2 * _LOOP_TOKENS + 1)
+        loops = any(reply[start : start + _LOOP_TOKENS] == tail for start in earlier)
+        return torch.tensor([loops or self.asked.is_set()], device=input_ids.device)
+
+
+def load_generator(name: str) -> LanguageModel:
+    """Load the default generator, or one from a folder or the hub.
+
+    Only a hub id reaches for the network, and only if it isn't cached yet.
+    Raises ModelUnavailableError.
+    """
+    is_local = name == DEFAULT_GENERATOR or Path(name).exists()
+    try:
+        source = str(_converted_default()) if name == DEFAULT_GENERATOR else name
+        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=is_local)
+        model = AutoModelForCausalLM.from_pretrained(
+            source, dtype=torch.bfloat16, local_files_only=is_local
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        reason = str(error).strip().split("\n", 1)[0].rstrip(".")
+        raise ModelUnavailableError(
+            f"No generator could be loaded from {name!r}: {reason}. "
+            "Name a folder or hub id of a causal language model with --generator."
+        ) from error
+    return LanguageModel(name, model.eval(), tokenizer)
+
+
+def _converted_default() -> Path:
+    """The default generator's weights as safetensors in bf16, converted at the first call."""
+    file = default_generator_file()
+    cache = cache_folder()
+    folder = cache / f"{DEFAULT_GENERATOR}-bf16-{GENERATOR_SHA256[:12]}"
+    cache.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(cache / "convert.lock"):
+        if not folder.is_dir():
+            _log.info("converting %s once", file.name)
+            for left_over in cache.glob("unfinished-*"):
+                shutil.rmtree(left_over, ignore_errors=True)
+            unfinished = cache / f"unfinished-{uuid.uuid4().hex}"
+            _convert(file, unfinished)
+            unfinished.rename(folder)
+    return folder
+
+
+def _convert(file: Path, target: Path) -> None:
+    source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
+    AutoTokenizer.from_pretrained(**source).save_pretrained(target)
+    model = AutoModelForCausalLM.from_pretrained(
+        **source, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
+    )
+    model.save_pretrained(target)

@@ -1,0 +1,261 @@
+"""The read path: a question and its history become an answer; composes the other rooms and
+knows nothing of how an answer is shown.
+"""
+
+import functools
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypedDict, TypeVar
+
+from rag_tutor import store as stores
+from rag_tutor.config import Settings
+from rag_tutor.conversation import check_question, standalone_question
+from rag_tutor.domain import Answer, Citation, Encoder, Generator, Passage, Turn
+from rag_tutor.errors import StaleIndexError
+from rag_tutor.evidence import Evidence, rank_evidence, select_evidence
+from rag_tutor.grounding import Support, prompt, quotation, without_markers
+from rag_tutor.retrieval import Query, Retrieval, retrieve
+from rag_tutor.sentences import sentence_spans
+
+# Below this relevance the notes don't hold an answer. On the development questions: all
+# 59 off the subject lie below, all on it above (`rag-tutor eval` shows the refusals).
+_RELEVANT = 0.42
+_TYPED_WEIGHT = 0.5
+_MAX_QUOTATIONS = 3
+_MAX_WRITTEN_SENTENCES = 3
+_MAX_TOKENS = 120
+
+Model = TypeVar("Model")
+Stage = Literal["searching", "reading", "writing", "done"]
+
+
+class Timings(TypedDict):
+    """Milliseconds: `rewrite` and `retrieve` of their own, the others since the question."""
+
+    rewrite: float
+    retrieve: float
+    first_token: float
+    total: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The state of an answer while it is made; the last one has the stage "done".
+
+    `turn.answer.text` only ever grows, a checked sentence at a time.
+    """
+
+    stage: Stage
+    turn: Turn
+    timings_ms: Timings
+
+
+class Tutor:
+    """Answers questions from one index. Models are loaded when they are first needed."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        load_encoder: Callable[[], Encoder],
+        load_generator: Callable[[], Generator],
+    ) -> None:
+        self.settings = settings
+        self._encoder = _once(load_encoder)
+        self._generator = _once(load_generator)
+        self._store: stores.Store | None = None
+        self._store_lock = threading.Lock()
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder, loaded at the first use. Raises ModelUnavailableError."""
+        return self._encoder()
+
+    def warm_up(self) -> None:
+        """Load index and models, so that the first question needn't wait. Raises TutorError."""
+        self._open_store()
+        self._encoder()
+        self._generator()
+
+    def search(self, question: str, history: Sequence[Turn] = (), limit: int | None = None) -> Turn:
+        """Find passages without writing an answer: a turn with an empty text.
+
+        `answer.refused` tells that a question is beyond the notes. Raises as `reply` does.
+        """
+        question = check_question(question)
+        store = self._open_store()
+        standalone = standalone_question(question, history, store.topics)
+        found = self._retrieve(store, question, standalone, limit)
+        refused = found.relevance < _RELEVANT
+        return Turn(question, standalone, Answer("", (), found.passages, refused))
+
+    def reply(self, question: str, history: Sequence[Turn] = ()) -> Iterator[Reply]:
+        """Answer a question; closing the iterator stops the generator.
+
+        Raises ConversationError for a question that can't be read, IndexMissingError or
+        StaleIndexError, and ModelUnavailableError.
+        """
+        started = time.perf_counter()
+        timings = Timings(rewrite=0, retrieve=0, first_token=0, total=0)
+
+        def state(stage: Stage, answer: Answer) -> Reply:
+            timings["total"] = _milliseconds_since(started)
+            return Reply(stage, Turn(question, standalone, answer), timings.copy())
+
+        question = check_question(question)
+        store = self._open_store()
+        step = time.perf_counter()
+        standalone = standalone_question(question, history, store.topics)
+        timings["rewrite"] = _milliseconds_since(step)
+        yield state("searching", Answer("", (), (), refused=False))
+
+        step = time.perf_counter()
+        found = self._retrieve(store, question, standalone)
+        timings["retrieve"] = _milliseconds_since(step)
+        answer = Answer("", (), found.passages, refused=False)
+        yield state("reading", answer)
+
+        ranked = rank_evidence(standalone, found.passages, self.encoder, store.rarity)
+        evidence = select_evidence(standalone, ranked, found.passages, _MAX_QUOTATIONS)
+        if found.relevance < _RELEVANT or not evidence:
+            yield state("done", _refusal(found.passages))
+            return
+        parts = self._grounded_parts(standalone, found.passages, evidence, started, timings)
+        for text, citation in parts:
+            answer = replace(
+                answer, text=answer.text + text, citations=(*answer.citations, citation)
+            )
+            yield state("writing", answer)
+        yield state("done", answer)
+
+    def _grounded_parts(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        evidence: Sequence[Evidence],
+        started: float,
+        timings: Timings,
+    ) -> Iterator[tuple[str, Citation]]:
+        """The parts of the answer: supported sentences, then quotations of what is left."""
+        said: set[tuple[int, int, int]] = set()
+        for sentence, citation in self._supported(question, passages, evidence, started, timings):
+            yield (" " if said else "") + f"{sentence} [{citation.number}]", citation
+            said.add(_place(citation))
+        lead = "\n\nFrom your notes:\n\n" if said else "From your notes:\n\n"
+        for item in evidence:
+            quoted, citation = quotation(item, passages)
+            if _place(citation) not in said:
+                yield lead + quoted, citation
+                lead = "\n"
+
+    def _supported(
+        self,
+        question: str,
+        passages: Sequence[Passage],
+        evidence: Sequence[Evidence],
+        started: float,
+        timings: Timings,
+    ) -> Iterator[tuple[str, Citation]]:
+        """Sentences the generator writes, as long as a passage supports each one."""
+        support = Support(passages)
+        said: set[tuple[int, int, int]] = set()
+        pieces = self._generator().stream(prompt(question, evidence), _MAX_TOKENS)
+        for sentence in _sentences(_timed(pieces, started, timings)):
+            citation = support.find(sentence)
+            # A small model that has left the notes, or repeats itself, doesn't come back.
+            if citation is None or _place(citation) in said or len(said) == _MAX_WRITTEN_SENTENCES:
+                break
+            said.add(_place(citation))
+            yield without_markers(sentence).strip(), citation
+
+    def _retrieve(
+        self, store: stores.Store, question: str, standalone: str, limit: int | None = None
+    ) -> Retrieval:
+        queries = [Query(question)]
+        if standalone != question:
+            queries = [Query(question, _TYPED_WEIGHT), Query(standalone)]
+        return retrieve(store, self.encoder, queries, limit or self.settings.passages)
+
+    def _open_store(self) -> stores.Store:
+        """The index in use now, which another process may have built a moment ago."""
+        with self._store_lock:
+            build = stores.current_build(self.settings.index)
+            if self._store is None or self._store.build != build:
+                self._store = self._load_store()
+            return self._store
+
+    def _load_store(self) -> stores.Store:
+        store = stores.open_store(self.settings.index)
+        if store.manifest.encoder != self.settings.encoder:
+            raise StaleIndexError(
+                f"The index at {self.settings.index} was built by the encoder "
+                f"{store.manifest.encoder!r}, not {self.settings.encoder!r}. "
+                f"Run: rag-tutor index --encoder {self.settings.encoder}"
+            )
+        return store
+
+
+def open_tutor(settings: Settings) -> Tutor:
+    """A tutor with the encoder and generator that the settings name."""
+
+    def load_encoder() -> Encoder:
+        from rag_tutor.encoding import load_encoder
+
+        return load_encoder(settings.encoder)
+
+    def load_generator() -> Generator:
+        from rag_tutor.generation import load_generator
+
+        return load_generator(settings.generator)
+
+    return Tutor(settings, load_encoder, load_generator)
+
+
+def _once(load: Callable[[], Model]) -> Callable[[], Model]:
+    """Call `load` once, however many threads ask; after a failure, again."""
+    lock = threading.Lock()
+    cached = functools.cache(load)
+
+    def get() -> Model:
+        with lock:
+            return cached()
+
+    return get
+
+
+def _sentences(pieces: Iterator[str]) -> Iterator[str]:
+    """The sentences of a text that arrives in pieces, each as soon as the next one begins."""
+    text, done = "", 0
+    for piece in pieces:
+        text += piece
+        spans = sentence_spans(text[done:])
+        for start, end in spans[:-1]:
+            yield text[done + start : done + end]
+        if len(spans) > 1:
+            done += spans[-1][0]
+    for start, end in sentence_spans(text[done:]):
+        yield text[done + start : done + end]
+
+
+def _timed(pieces: Iterator[str], started: float, timings: Timings) -> Iterator[str]:
+    for piece in pieces:
+        timings["first_token"] = timings["first_token"] or _milliseconds_since(started)
+        yield piece
+
+
+def _refusal(passages: tuple[Passage, ...]) -> Answer:
+    headings = dict.fromkeys(" > ".join(passage.chunk.heading[-2:]) for passage in passages)
+    closest = "\n".join(f"- {heading}" for heading in list(filter(None, headings))[:3])
+    text = "I can't find this in your notes."
+    if closest:
+        text += f" The closest headings are:\n\n{closest}"
+    return Answer(text, (), passages, refused=True)
+
+
+def _place(citation: Citation) -> tuple[int, int, int]:
+    return citation.number, citation.start, citation.end
+
+
+def _milliseconds_since(started: float) -> float:
+    return round((time.perf_counter() - started) * 1000, 1)

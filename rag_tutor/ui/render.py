@@ -1,0 +1,318 @@
+"""Turns answers, passages and notes into the Markdown and HTML that the pages show; pure.
+
+It knows nothing of Gradio's components or of sessions. All text of notes, questions and
+models is data: whatever of it could act in a browser is escaped or left out here.
+"""
+
+import html
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
+
+from markdown_it import MarkdownIt
+from markdown_it.common.utils import escapeHtml
+from markdown_it.renderer import RendererHTML
+from markdown_it.rules_core import StateCore
+from markdown_it.token import Token
+from mdit_py_plugins.dollarmath import dollarmath_plugin
+from mdit_py_plugins.texmath import texmath_plugin
+
+from rag_tutor.domain import Citation, Passage, Turn
+from rag_tutor.indexing import NoteState
+
+Span = tuple[int, int]
+
+# Private characters, removed from all data: a note can't forge them, as it could forge "$$".
+_MARK_ON, _MARK_OFF = "\ue000", "\ue001"
+_DISPLAY_ON, _DISPLAY_OFF, _INLINE_ON, _INLINE_OFF = "\ue002", "\ue003", "\ue004", "\ue005"
+_PRIVATE = dict.fromkeys(range(0xE000, 0xE006))
+LATEX_DELIMITERS: list[dict[str, str | bool]] = [
+    {"left": _DISPLAY_ON, "right": _DISPLAY_OFF, "display": True},
+    {"left": _INLINE_ON, "right": _INLINE_OFF, "display": False},
+]
+
+# What must be seen as a whole before a single character of the answer is touched.
+_ANSWER_PARTS = re.compile(
+    r"""
+      (?P<fence>^[ \t]*(?P<mark>`{3,}|~{3,})[^\n]*(?:\n[\s\S]*?(?:^[ \t]*(?P=mark)[ \t]*$|\Z)|\Z))
+    | (?P<code>(?<!`)(?P<ticks>`+)(?!`)(?:(?!\n[ \t]*\n)[\s\S])*?(?<!`)(?P=ticks)(?!`))
+    | \$\$(?P<dollars>[^$]+)\$\$
+    | \\\[(?P<brackets>[\s\S]+?)\\\]
+    | \\\((?P<inline>[^\n]+?)\\\)
+    | \[(?P<number>\d{1,3})\]
+    | (?P<image>!\[)
+    | (?P<tag><)
+    """,
+    re.MULTILINE | re.VERBOSE,
+)
+_TAG_OR_SIGN = re.compile(f"(<[^>]*>|{_MARK_ON}|{_MARK_OFF})")
+_WAITING = '<span class="waiting"><i></i><i></i><i></i></span>'
+
+
+def question_markdown(question: str) -> str:
+    """A question as it was typed: none of its characters acts as Markdown or HTML."""
+    return _literal(question.translate(_PRIVATE))
+
+
+def answer_markdown(turn: Turn, index: int) -> str:
+    """The answer of the conversation's turn `index`, its markers as links to the sources."""
+    searched = ""
+    if turn.standalone.strip() != turn.question.strip():
+        searched = f'<span class="searched">Searched for: {_literal(turn.standalone)}</span>\n\n'
+    if not turn.answer.text:
+        return searched + _WAITING
+    sources = {citation.number: citation.passage for citation in turn.answer.citations}
+
+    def part(match: re.Match[str]) -> str:
+        return _answer_part(match, index, sources)
+
+    return searched + _ANSWER_PARTS.sub(part, turn.answer.text.translate(_PRIVATE))
+
+
+def sources_html(turn: Turn, index: int) -> str:
+    """The passages of one answer, the cited ones first, their cited sentences marked."""
+    answer = turn.answer
+    cited: dict[int, list[Citation]] = {}
+    for citation in answer.citations:
+        cited.setdefault(citation.number, []).append(citation)
+    numbered = list(enumerate(answer.passages, start=1))
+    first = [_cited(index, n, passage, cited[n]) for n, passage in numbered if n in cited]
+    rest = [_uncited(index, n, passage) for n, passage in numbered if n not in cited]
+    if rest:
+        title = "Also read, not cited" if first else "Read for this answer"
+        rest.insert(0, f'<h3 class="divider">{title}</h3>')
+    return _one_line(
+        f'<div class="sources" id="sources-{index}">'
+        f'<p class="asked">{html.escape(turn.question[:200])}</p>{"".join(first + rest)}</div>'
+    )
+
+
+def passage_html(text: str, spans: Iterable[Span]) -> str:
+    """The Markdown of a passage as safe HTML with `<mark>` around `spans` of its characters.
+
+    Raw HTML is shown as text, images by their description, and only web links can be clicked.
+    """
+    rendered: str = _PARSER.render(_same_length(text), {"spans": _merged(spans)})
+    return _with_marks(rendered)
+
+
+def notes_html(notes: Sequence[NoteState], opened: str) -> str:
+    """The list of notes, one button each; `opened` is the name of the one in the editor."""
+    if not notes:
+        return '<p class="empty">There is no note yet.</p>'
+    return f'<ul class="notes">{"".join(_note(note, note.document == opened) for note in notes)}</ul>'
+
+
+def message_html(text: str, failed: bool) -> str:
+    """One line for the student; a failure is announced at once to a screen reader."""
+    role = "alert" if failed else "status"
+    return f'<p class="message{" failed" if failed else ""}" role="{role}">{html.escape(text)}</p>'
+
+
+def _answer_part(match: re.Match[str], index: int, sources: dict[int, Passage]) -> str:
+    display = match["dollars"] or match["brackets"]
+    if display:
+        return _DISPLAY_ON + display + _DISPLAY_OFF
+    if match["inline"]:
+        return _INLINE_ON + match["inline"] + _INLINE_OFF
+    if match["number"]:
+        number = int(match["number"])
+        passage = sources.get(number)
+        return _citation_link(index, number, passage) if passage else match[0]
+    if match["image"]:
+        return "!&#91;"
+    if match["tag"]:
+        return "&lt;"
+    return match[0]
+
+
+def _citation_link(index: int, number: int, passage: Passage) -> str:
+    place = " › ".join((passage.chunk.document_id, *passage.chunk.heading))
+    return (
+        f'<a class="citation" href="#source-{index}-{number}" title="{_literal(place)}">'
+        f"&#91;{number}&#93;</a>"
+    )
+
+
+def _cited(index: int, number: int, passage: Passage, citations: Sequence[Citation]) -> str:
+    start = passage.chunk.start
+    spans = [(citation.start - start, citation.end - start) for citation in citations]
+    return (
+        f'<section class="passage cited" id="source-{index}-{number}" tabindex="-1">'
+        f"<h3>{_place(number, passage)}</h3>{_body(passage, spans)}</section>"
+    )
+
+
+def _uncited(index: int, number: int, passage: Passage) -> str:
+    return (
+        f'<details class="passage" id="source-{index}-{number}">'
+        f"<summary>{_place(number, passage)}</summary>{_body(passage, ())}</details>"
+    )
+
+
+def _place(number: int, passage: Passage) -> str:
+    heading = " › ".join(passage.chunk.heading)
+    return (
+        f'<span class="number">{number}</span> '
+        f'<span class="place"><span class="note">{html.escape(passage.chunk.document_id)}</span> '
+        f'<span class="heading">{html.escape(heading)}</span></span>'
+    )
+
+
+def _body(passage: Passage, spans: Iterable[Span]) -> str:
+    return f'<div class="text">{passage_html(passage.chunk.text, spans)}</div>'
+
+
+def _note(note: NoteState, is_open: bool) -> str:
+    name = html.escape(note.document)
+    chunks = "1 chunk" if note.chunks == 1 else f"{note.chunks:,} chunks"
+    reason = f'<span class="reason">{html.escape(note.reason)}</span>' if note.reason else ""
+    return (
+        f'<li><button type="button" value="{name}"{" aria-current=true" if is_open else ""}>'
+        f'<span class="name">{name}</span>'
+        f'<span class="size">{note.words:,} words · {chunks}</span>'
+        f'<span class="state {note.status.replace(" ", "-")}">{note.status}</span>'
+        f"{reason}</button></li>"
+    )
+
+
+def _literal(text: str) -> str:
+    """Each sign of punctuation as an entity, which neither Markdown nor HTML acts upon."""
+    return re.sub(r"[!-/:-@\[-`{-~]", lambda match: f"&#{ord(match[0])};", text)
+
+
+def _one_line(page: str) -> str:
+    """Gradio's Markdown takes HTML as it is only up to a blank line."""
+    return page.replace("\n", "&#10;")
+
+
+def _same_length(text: str) -> str:
+    return text.translate(dict.fromkeys(_PRIVATE, "\ufffd"))
+
+
+def _merged(spans: Iterable[Span]) -> list[Span]:
+    """The same characters as sorted spans that don't touch."""
+    merged: list[Span] = []
+    for start, end in sorted(spans):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def _mark_cited(state: StateCore) -> None:
+    """Put signs around the cited characters of each block's own text.
+
+    Done once the blocks are known, so that a sign can't hide a list mark or a table's bar.
+    """
+    position = 0
+    for token in state.tokens:
+        if token.type in ("inline", "fence", "code_block", "math_block"):
+            lines = []
+            for line in token.content.split("\n"):
+                signed, position = _sign_line(line, token.type == "inline", state, position)
+                lines.append(signed)
+            text = "\n".join(lines)
+            token.content = re.sub(f"{_MARK_OFF}(\\s*){_MARK_ON}", r"\1", text)
+
+
+def _sign_line(
+    line: str, is_prose: bool, state: StateCore, position: int
+) -> tuple[str, int]:
+    """Sign one line, and return how far the source was read.
+
+    Blocks come in the order of the source, and only signs of Markdown stand between them.
+    """
+    text = line.strip()
+    first = state.src.find(text, position)
+    if not text or first < 0:
+        return line, position
+    indent = len(line) - len(line.lstrip())
+    for start, end in reversed(state.env["spans"]):
+        left, right = max(start - first, 0), min(end - first, len(text))
+        if is_prose:
+            left, right = _inside_emphasis(text, left, right)
+        if left < right:
+            left, right = left + indent, right + indent
+            line = line[:left] + _MARK_ON + line[left:right] + _MARK_OFF + line[right:]
+    return line, first + len(text)
+
+
+def _inside_emphasis(text: str, left: int, right: int) -> tuple[int, int]:
+    """Move a span's ends past the signs that would no longer count beside a letter."""
+    while left < right and text[left] in "*_~`":
+        left += 1
+    while left < right and text[right - 1] in "*_~`":
+        right -= 1
+    return left, right
+
+
+def _with_marks(rendered: str) -> str:
+    """Turn signs into `<mark>`, one for each run of text between two tags."""
+    parts = []
+    inside = False
+    for part in _TAG_OR_SIGN.split(rendered):
+        if part in (_MARK_ON, _MARK_OFF):
+            inside = part == _MARK_ON
+        elif inside and part and not part.startswith("<") and "\n" not in part[:1]:
+            parts.append(f"<mark>{part}</mark>")
+        else:
+            parts.append(part)
+    return "".join(parts)
+
+
+def _math(content: str, display: bool) -> str:
+    """A formula between the signs that the page's KaTeX looks for."""
+    signs = "".join(re.findall(f"[{_MARK_ON}{_MARK_OFF}]", content))
+    formula = escapeHtml(re.sub(f"[{_MARK_ON}{_MARK_OFF}]", "", content).strip())
+    on, off = (_DISPLAY_ON, _DISPLAY_OFF) if display else (_INLINE_ON, _INLINE_OFF)
+    return on + formula + off + signs
+
+
+def _render_math(
+    self: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: Any
+) -> str:
+    return _math(tokens[at].content, display=tokens[at].type != "math_inline")
+
+
+def _render_math_block(
+    self: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: Any
+) -> str:
+    content = tokens[at].content
+    cited = ' class="cited-formula"' if _MARK_ON in content else ""
+    formula = _math(content.replace(_MARK_ON, "").replace(_MARK_OFF, ""), display=True)
+    return f"<div{cited}>{formula}</div>\n"
+
+
+def _render_image(
+    self: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: Any
+) -> str:
+    return f'<span class="image">{escapeHtml(tokens[at].content) or "image"}</span>'
+
+
+def _render_link(
+    self: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: Any
+) -> str:
+    address = str(tokens[at].attrs.get("href", ""))
+    if not re.match(r"(?:https?://|mailto:)", address):
+        return "<a>"
+    address = re.sub("%EE%80%8[0-5]", "", address)
+    return f'<a href="{escapeHtml(address)}" target="_blank" rel="noopener noreferrer">'
+
+
+def _parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
+    parser.use(dollarmath_plugin, allow_digits=False, allow_space=False, double_inline=True)
+    parser.use(texmath_plugin, delimiters="brackets")
+    parser.core.ruler.after("block", "mark_cited", _mark_cited)
+    for name in ("math_inline", "math_inline_double"):
+        parser.add_render_rule(name, _render_math)
+    for name in ("math_block", "math_block_label"):
+        parser.add_render_rule(name, _render_math_block)
+    parser.add_render_rule("image", _render_image)
+    parser.add_render_rule("link_open", _render_link)
+    return parser
+
+
+_PARSER = _parser()
