@@ -305,9 +305,7 @@ def _blocks(text: str) -> list[_Block]:
     return _children(tree, 0, len(lines), lines)
 
 
-def _children(
-    node: SyntaxTreeNode, first: int, last: int, lines: Sequence[str]
-) -> list[_Block]:
+def _children(node: SyntaxTreeNode, first: int, last: int, lines: Sequence[str]) -> list[_Block]:
     """The blocks below a node, and the text between them that makes none (link definitions)."""
     blocks: list[_Block] = []
     for child in node.children:

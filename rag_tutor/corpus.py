@@ -125,13 +125,9 @@ def decode(content: bytes) -> str:
     Line ends become "\\n" and control characters go. Repair is ftfy's, line by line
     (Speer, "ftfy: fixes text for you", 2019). Raises UnicodeError if it is no text.
     """
-    for bom, encoding in _BOMS:
-        if content.startswith(bom):
-            content = content[len(bom) :]
-            break
-    else:
-        encoding = _guess_encoding(content)
-    text = content.decode(encoding, errors="replace")
+    marked = [(bom, encoding) for bom, encoding in _BOMS if content.startswith(bom)]
+    bom, encoding = marked[0] if marked else (b"", _guess_encoding(content))
+    text = content.removeprefix(bom).decode(encoding, errors="replace")
     return ftfy.fix_text(text, _REPAIR)
 
 

@@ -103,8 +103,8 @@ def _rank(evidence: dict[str, str], passages: Sequence[Passage]) -> int:
     """The rank of the first passage that holds the quote, from 1; beyond the last if none."""
     quote = words(plain_text(evidence["quote"]))
     for rank, passage in enumerate(passages, start=1):
-        chunk = passage.chunk
-        if chunk.document_id == evidence["doc"]:
-            if share_in_order(quote, words(plain_text(chunk.text))) >= _ENOUGH:
-                return rank
+        if passage.chunk.document_id != evidence["doc"]:
+            continue
+        if share_in_order(quote, words(plain_text(passage.chunk.text))) >= _ENOUGH:
+            return rank
     return DEPTH + 1

@@ -154,7 +154,9 @@ def _list_around(ranked: Sequence[Evidence], passages: Sequence[Passage]) -> lis
     near = [item for item in ranked[:5] if _LIST_ITEM.match(item.text)]
     if not near:
         return []
-    items = [item for item in ranked if item.number == near[0].number and _LIST_ITEM.match(item.text)]
+    items = [
+        item for item in ranked if item.number == near[0].number and _LIST_ITEM.match(item.text)
+    ]
     return sorted(items, key=lambda item: item.start)[:_MAX_LIST]
 
 

@@ -40,7 +40,9 @@ _log = logging.getLogger(__name__)
 class LanguageModel:
     """A causal language model of transformers. One reply is written at a time."""
 
-    def __init__(self, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> None:
+    def __init__(
+        self, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+    ) -> None:
         self.name = name
         self._model = model
         self._tokenizer = tokenizer
@@ -60,11 +62,9 @@ class LanguageModel:
             yield from self._stream(self._prompt(messages), max_tokens)
 
     def _stream(self, prompt: dict[str, Any], max_tokens: int) -> Iterator[str]:
-        streamer = TextIteratorStreamer(
-            self._tokenizer, skip_prompt=True, skip_special_tokens=True
-        )
+        streamer = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
         stop = _Stop(prompt["input_ids"].shape[1])
-        failures: list[BaseException] = []
+        failures: list[Exception] = []
 
         def write() -> None:
             try:
@@ -76,7 +76,7 @@ class LanguageModel:
                         streamer=streamer,
                         stopping_criteria=StoppingCriteriaList([stop]),
                     )
-            except BaseException as error:  # carried over to the thread that reads the reply
+            except Exception as error:  # noqa: BLE001  (raised again where the reply is read)
                 failures.append(error)
                 streamer.end()
 

@@ -19,7 +19,9 @@ MARKER = re.compile(r"[ \t]*\[(\d{1,3}(?:,\s*\d{1,3})*)\]")
 _SUPPORT = 0.8
 _MIN_CONTENT_WORDS = 3
 
-_NEGATION = re.compile(r"\b(?:not|no|never|none|nor|neither|without|cannot)\b|n['’]t\b", re.IGNORECASE)
+_NEGATION = re.compile(
+    r"\b(?:not|no|never|none|nor|neither|without|cannot)\b|n['’]t\b", re.IGNORECASE
+)
 _NAME = re.compile(r"(?<=[^.!?\s]\s)[(\"'“]*([^\W\d_]*[A-Z][\w-]*)")
 _LIST_MARK = re.compile(r"\A[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+")
 
@@ -59,7 +61,9 @@ class Support:
             return None
         scored = [(share_in_order(wanted, each.words), each) for each in self._statements]
         fitting = [
-            (share, each) for share, each in scored if share >= _SUPPORT and _agrees(text, each.text)
+            (share, each)
+            for share, each in scored
+            if share >= _SUPPORT and _agrees(text, each.text)
         ]
         return max(fitting, key=lambda pair: pair[0])[1].citation if fitting else None
 

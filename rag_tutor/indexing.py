@@ -65,7 +65,11 @@ class _Rows:
 
 
 def update_index(
-    corpus: Path, index: Path, encoder: Encoder, full: bool = False, progress: Progress | None = None
+    corpus: Path,
+    index: Path,
+    encoder: Encoder,
+    full: bool = False,
+    progress: Progress | None = None,
 ) -> IndexReport:
     """Bring the index up to date; with `full`, encode every note again.
 
@@ -184,9 +188,7 @@ def _encode(
     }
 
 
-def _write(
-    index: Path, encoder: Encoder, hashes: dict[str, str], rows: Sequence[_Rows]
-) -> None:
+def _write(index: Path, encoder: Encoder, hashes: dict[str, str], rows: Sequence[_Rows]) -> None:
     chunks = [chunk for row in rows for chunk in row.chunks]
     manifest = store.Manifest(
         format=store.FORMAT,
@@ -212,7 +214,9 @@ def _reusable(old: store.Store | None, encoder: Encoder) -> dict[tuple[str, str]
     for row, chunk in enumerate(old.chunks):
         rows[chunk.document_id].append(row)
     return {
-        (name, old.manifest.documents[name]): _Rows([old.chunks[row] for row in own], old.vectors(own))
+        (name, old.manifest.documents[name]): _Rows(
+            [old.chunks[row] for row in own], old.vectors(own)
+        )
         for name, own in rows.items()
     }
 
@@ -232,7 +236,6 @@ def _key(document: Document) -> tuple[str, str]:
 
 def _nothing_readable(corpus: Path, skipped: Sequence[Skipped]) -> str:
     found = "; ".join(f"{item.document}: {item.reason}" for item in skipped[:5])
-    return (
-        f"There is no readable note in {corpus}. Put Markdown or text files in it."
-        + (f" Passed over: {found}" if found else "")
+    return f"There is no readable note in {corpus}. Put Markdown or text files in it." + (
+        f" Passed over: {found}" if found else ""
     )

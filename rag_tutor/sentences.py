@@ -15,7 +15,9 @@ _NEW_UNIT = re.compile(
     r"[ \t]*(?:[-*+•][ \t]+|\d{1,3}[.)][ \t]+|#{1,6}[ \t]|\||>|\*\*[^*\n]+\*\*:?[ \t]*$)"
 )
 _RULE_OR_TABLE_LINE = re.compile(r"[ \t]*(?:[-*_=][ \t]*){3,}$|[ \t]*\|[ \t:|+-]+$")
-_SENTENCE_END = re.compile(r"""[.!?…]["'”’)\]*_`]*(?:[ \t]*\[\d+\])*(?=\s+["'“‘(\[*_`$]*[A-Z0-9ÄÖÜÀ-Þ])""")
+_SENTENCE_END = re.compile(
+    r"""[.!?…]["'”’)\]*_`]*(?:[ \t]*\[\d+\])*(?=\s+["'“‘(\[*_`$]*[A-Z0-9ÄÖÜÀ-Þ])"""
+)
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|cf|vs|etc|al|Dr|Mr|Mrs|Ms|Prof|St|Fig|Figs|Eq|Eqs|No|Nos|Sec|Ch|ca|approx"
     r"|resp|incl|Inc|Ltd|Jr|Sr|pp|vol|ed)|\b[A-Z])\.$"

@@ -51,7 +51,12 @@ class Store:
     """An index in memory: `chunks[row]`, with a vector and the words of each row."""
 
     def __init__(
-        self, build: str, manifest: Manifest, chunks: Sequence[Chunk], vectors: Any, bm25: bm25s.BM25
+        self,
+        build: str,
+        manifest: Manifest,
+        chunks: Sequence[Chunk],
+        vectors: Any,
+        bm25: bm25s.BM25,
     ) -> None:
         self.build = build
         self.manifest = manifest
@@ -97,7 +102,9 @@ def current_build(index: Path) -> str:
     try:
         return (index / _CURRENT).read_text(encoding="utf-8").strip()
     except FileNotFoundError as error:
-        raise IndexMissingError(f"There is no index at {index} yet. Run: rag-tutor index") from error
+        raise IndexMissingError(
+            f"There is no index at {index} yet. Run: rag-tutor index"
+        ) from error
     except (OSError, UnicodeDecodeError) as error:
         raise StaleIndexError(f"The index at {index} can't be read: {error}. {_REBUILD}") from error
 
@@ -190,7 +197,9 @@ def _load(folder: Path) -> Store:
 
 def _manifest(folder: Path) -> Manifest:
     try:
-        fields: Mapping[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        fields: Mapping[str, Any] = json.loads(
+            (folder / "manifest.json").read_text(encoding="utf-8")
+        )
         if fields["format"] != FORMAT:
             raise StaleIndexError(
                 f"The index in {folder} has format {fields['format']}, not {FORMAT}. {_REBUILD}"

@@ -71,4 +71,4 @@ def share_in_order(wanted: Sequence[str], source: Sequence[str]) -> float:
 def _stemmer() -> Stemmer.Stemmer:
     if not hasattr(_local, "stemmer"):
         _local.stemmer = Stemmer.Stemmer("english")
-    return _local.stemmer  # type: ignore[no-any-return]
+    return _local.stemmer
