@@ -25,12 +25,15 @@ _MAX_HEADING_CHARACTERS = 160
 _STEP = 8
 _SEPARATORS = [r"\n\s*\n", r"\n", r"(?<=[.!?;])\s+", r"\s+", ""]
 
-_NUMBERED_TITLE = re.compile(r"\d{1,3}[.)]\s+\S")
+_NUMBER = re.compile(r"\d{1,3}[.)]\s+(?=\S)")
 _BOLD_LINE = re.compile(r"\*\*[^*]+\*\*:?$")
 _LABELS = frozenset({"answer", "answers", "solution", "ans", "a", "example", "examples"})
 _MAX_TITLE_WORDS = 14
-# How far below the enclosing Markdown heading (levels 1 to 6) a line that acts as one stands.
-_PLAIN_TITLE, _NUMBERED_LINE, _BOLD_LABEL = 0.3, 0.5, 0.7
+# Markdown headings have the levels 1 to 6. A numbered bold question stands just below the
+# heading that it follows, so that deeper headings are part of its answer; any other line that
+# serves as a title stands below all headings, so that none becomes part of it.
+_QUESTION_STEP = 0.5
+_PLAIN_TITLE, _NUMBERED_TITLE, _BOLD_TITLE = 7.0, 8.0, 9.0
 
 CountTokens = Callable[[str], int]
 Span = tuple[int, int]
@@ -115,7 +118,8 @@ class _Cutter:
             return
         first = section.blocks[0].first if section.blocks else section.sections[0].blocks[0].first
         whole = self._span(first, section.last)
-        if self._fits(path, whole):
+        is_one_subject = bool(section.title) or len(section.sections) <= 1
+        if is_one_subject and self._fits(path, whole):
             yield from self._chunk(path, whole)
             return
         has_text = len(section.blocks) > (1 if section.title else 0)
@@ -236,16 +240,11 @@ def _bounded(text: str, span: Span) -> Iterator[Span]:
 def _outline(text: str) -> _Section:
     """The sections of a text, as a tree below a root without a title."""
     lines = text.split("\n")
-    root = _Section(0, "")
-    stack = [root]
-    markdown_level = 0
+    stack = [_Section(0, "")]
     blocks = _blocks(text)
-    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
-        level: float = block.level
-        if level:
-            markdown_level = block.level
-        else:
-            level = _title_level(block, following, lines, markdown_level)
+    for number, block in enumerate(blocks):
+        following = blocks[number + 1] if number + 1 < len(blocks) else None
+        level = block.level or _title_level(block, following, lines, stack)
         if not level:
             stack[-1].blocks.append(block)
             continue
@@ -256,11 +255,11 @@ def _outline(text: str) -> _Section:
         section = _Section(level, clean_heading(lines[block.first]), [block])
         stack[-1].sections.append(section)
         stack.append(section)
-    return root
+    return stack[0]
 
 
 def _title_level(
-    block: _Block, following: _Block | None, lines: Sequence[str], markdown_level: int
+    block: _Block, following: _Block | None, lines: Sequence[str], stack: Sequence[_Section]
 ) -> float:
     """The level of a line that serves as a heading without being one in Markdown, or 0.
 
@@ -272,26 +271,34 @@ def _title_level(
     words = clean_heading(line).rstrip(":").split()
     if not words or " ".join(words).lower() in _LABELS:
         return 0
-    body = _NUMBERED_TITLE.sub(lambda match: match.group()[-1], line)
-    numbered = body != line
+    body = _NUMBER.sub("", line, count=1)
+    numbered = block.kind == "list" and body != line
     bold = bool(_BOLD_LINE.fullmatch(body))
+    if numbered and bold and re.search(r"[?.][*:]*$", body):
+        return _question_level(stack)
     plain = (
         len(words) <= _MAX_TITLE_WORDS
         and words[0][0].isupper()
-        and not re.search(r"[.;,!|=]$|https?://|[`$\[\]<>]", body)
+        and not re.search(r"[.;,!|=]$|https?://|[`$\[\]<>]|^\*", body)
     )
-    if block.kind == "list" and numbered and (bold or plain):
-        return markdown_level + _NUMBERED_LINE
-    if block.kind == "paragraph" and bold:
-        return markdown_level + _BOLD_LABEL
-    if block.kind == "paragraph" and plain and not line.startswith("*"):
-        return markdown_level + (_NUMBERED_LINE if numbered else _PLAIN_TITLE)
-    return 0
+    if numbered:
+        return _NUMBERED_TITLE if bold or plain else 0
+    if block.kind != "paragraph":
+        return 0
+    return _BOLD_TITLE if bold else _PLAIN_TITLE if plain else 0
+
+
+def _question_level(stack: Sequence[_Section]) -> float:
+    """The level of the question before, if it is still open, or just below the last heading."""
+    open_levels = [section.level for section in stack]
+    questions = [level for level in open_levels if level % 1 == _QUESTION_STEP]
+    headings = [level for level in open_levels if level <= 6]
+    return questions[0] if questions else max(headings) + _QUESTION_STEP
 
 
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin)
-    parser.core.ruler.enableOnly(["normalize", "block"])
+    parser.core.ruler.enableOnly(["block"])
     return parser
 
 

@@ -7,10 +7,11 @@ from collections.abc import Sequence, Set
 
 from rag_tutor.domain import Turn
 from rag_tutor.errors import ConversationError
-from rag_tutor.words import STOPWORDS, content_words, words
+from rag_tutor.words import content_words, words
 
 MAX_QUESTION_CHARACTERS = 2_000
 _MAX_CARRIED = 8
+_WORD = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*")
 
 _NEW_TOPIC = re.compile(
     r"\b(?:different|new|another|other|next|change of) (?:topic|question|subject)\b"
@@ -44,22 +45,26 @@ def check_question(question: str) -> str:
     return question
 
 
-def standalone_question(question: str, history: Sequence[Turn], topics: Set[str]) -> str:
+def standalone_question(
+    question: str, history: Sequence[Turn], topics: Set[str], vocabulary: Set[str]
+) -> str:
     """Return the question as it would be asked without the conversation before it.
 
-    A question that points back is followed, in brackets, by the words of earlier questions,
-    newest first, that are among the `topics` (stemmed words of the notes' headings). Any
-    other question is returned as it is.
+    A question that points back is followed, in brackets, by words of earlier questions,
+    newest first: those among the `topics` (stemmed words of the notes' headings), or, in a
+    question that names none, those in the `vocabulary` of the notes. Any other question is
+    returned as it is.
     """
     if not history or _NEW_TOPIC.search(question) or not _POINTS_BACK.search(question):
         return question
     known = set(content_words(question))
-    carried = []
+    carried: list[str] = []
     for turn in reversed(history):
-        for word in re.findall(r"[^\W_]+(?:[-'’][^\W_]+)*", turn.question):
-            stems = content_words(word)
-            if word.lower() in STOPWORDS or known.issuperset(stems) or topics.isdisjoint(stems):
-                continue
-            known.update(stems)
-            carried.append(word)
+        spoken = _WORD.findall(turn.question)
+        stems = {word: set(content_words(word)) for word in spoken}
+        named = [word for word in stems if stems[word] & topics]
+        for word in named or [word for word in stems if stems[word] & vocabulary]:
+            if not stems[word] <= known:
+                known |= stems[word]
+                carried.append(word)
     return f"{question} ({' '.join(carried[:_MAX_CARRIED])})" if carried else question

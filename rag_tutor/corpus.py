@@ -197,9 +197,12 @@ def _resolve(folder: Path, document_id: str) -> Path:
     """The file of a note; raises CorpusError for a name that leads out of the corpus."""
     pure = PurePosixPath(document_id)
     path = folder.joinpath(*pure.parts)
-    inside = path.resolve().is_relative_to(folder.resolve())
-    hidden = any(part.startswith(".") for part in pure.parts)
-    if not inside or hidden or "\0" in document_id or path.suffix.lower() not in NOTE_SUFFIXES:
+    if (
+        "\0" in document_id
+        or any(part.startswith(".") for part in pure.parts)
+        or path.suffix.lower() not in NOTE_SUFFIXES
+        or not path.resolve().is_relative_to(folder.resolve())
+    ):
         raise CorpusError(
             f"{document_id!r} is not the name of a note. Use a path inside the corpus that "
             f"ends in {', '.join(sorted(NOTE_SUFFIXES))}."

@@ -14,9 +14,10 @@ _FENCE = re.compile(r"[ \t]*(```+|~~~+|\$\$)")
 _NEW_UNIT = re.compile(
     r"[ \t]*(?:[-*+•][ \t]+|\d{1,3}[.)][ \t]+|#{1,6}[ \t]|\||>|\*\*[^*\n]+\*\*:?[ \t]*$)"
 )
+_HEADING = re.compile(r"[ \t]*#{1,6}[ \t]")
 _RULE_OR_TABLE_LINE = re.compile(r"[ \t]*(?:[-*_=][ \t]*){3,}$|[ \t]*\|[ \t:|+-]+$")
 _SENTENCE_END = re.compile(
-    r"""[.!?…]["'”’)\]*_`]*(?:[ \t]*\[\d+\])*(?=\s+["'“‘(\[*_`$]*[A-Z0-9ÄÖÜÀ-Þ])"""
+    r"""[.!?…]["'”’)\]*_`]*(?:[ \t]*\[\d+\])*(?![ \t]*\[\d+\])(?=\s+["'“‘(\[*_`$]*[A-Z0-9ÄÖÜÀ-Þ])"""
 )
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|cf|vs|etc|al|Dr|Mr|Mrs|Ms|Prof|St|Fig|Figs|Eq|Eqs|No|Nos|Sec|Ch|ca|approx"
@@ -66,6 +67,9 @@ def _units(text: str) -> Iterator[tuple[int, int, bool]]:
             elif start >= end:
                 start = line_start
             end = position
+            if _HEADING.match(line):
+                yield from _trimmed(text, start, end, True)
+                start = end
     yield from _trimmed(text, start, end, not fence)
 
 

@@ -12,9 +12,10 @@ the old one in use. A store holds all it needs in memory: a build may be deleted
 import functools
 import json
 import math
+import re
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -92,9 +93,17 @@ class Store:
 
     @functools.cached_property
     def topics(self) -> frozenset[str]:
-        """The words of all headings: what the notes are about."""
+        """The words of all headings, in paths and in texts: what the notes are about."""
         headings = {" ".join(chunk.heading) for chunk in self.chunks}
+        for chunk in self.chunks:
+            headings.update(re.findall(r"^#{1,6}[ \t]+(.+)", chunk.text, re.MULTILINE))
         return frozenset(word for heading in headings for word in content_words(heading))
+
+    @property
+    def vocabulary(self) -> Set[str]:
+        """All words of the notes."""
+        words: Set[str] = self._bm25.vocab_dict.keys()
+        return words
 
 
 def current_build(index: Path) -> str:

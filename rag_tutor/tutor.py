@@ -85,7 +85,7 @@ class Tutor:
         """
         question = check_question(question)
         store = self._open_store()
-        standalone = standalone_question(question, history, store.topics)
+        standalone = standalone_question(question, history, store.topics, store.vocabulary)
         found = self._retrieve(store, question, standalone, limit)
         refused = found.relevance < _RELEVANT
         return Turn(question, standalone, Answer("", (), found.passages, refused))
@@ -106,7 +106,7 @@ class Tutor:
         question = check_question(question)
         store = self._open_store()
         step = time.perf_counter()
-        standalone = standalone_question(question, history, store.topics)
+        standalone = standalone_question(question, history, store.topics, store.vocabulary)
         timings["rewrite"] = _milliseconds_since(step)
         yield state("searching", Answer("", (), (), refused=False))
 

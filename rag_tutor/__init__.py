@@ -1,0 +1,29 @@
+"""A study assistant that answers from your own notes, on your own machine, with its sources."""
+
+from rag_tutor.config import Settings, settings_from
+from rag_tutor.domain import Answer, Chunk, Citation, Document, Passage, Turn
+from rag_tutor.errors import (
+    ConversationError,
+    CorpusError,
+    IndexMissingError,
+    ModelUnavailableError,
+    StaleIndexError,
+    TutorError,
+)
+
+__all__ = [
+    "Answer",
+    "Chunk",
+    "Citation",
+    "ConversationError",
+    "CorpusError",
+    "Document",
+    "IndexMissingError",
+    "ModelUnavailableError",
+    "Passage",
+    "Settings",
+    "StaleIndexError",
+    "Turn",
+    "TutorError",
+    "settings_from",
+]

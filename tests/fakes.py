@@ -1,0 +1,68 @@
+"""Small stand-ins whose output depends on their input."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from rag_tutor.domain import Message, Vectors
+from rag_tutor.words import content_words
+
+
+class HashedEncoder:
+    """A bag of hashed words: texts that share words get near vectors. Counts what it encodes."""
+
+    name = "hashed"
+    dimension = 256
+    max_tokens = 256
+
+    def __init__(self) -> None:
+        self.encoded: list[str] = []
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split()) + 2
+
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        self.encoded.extend(texts)
+        return np.array([self.encode_query(text) for text in texts], dtype=np.float32)
+
+    def encode_query(self, text: str) -> Vectors:
+        vector = np.full(self.dimension, 1e-6, dtype=np.float32)
+        for word in content_words(text):
+            vector[int(hashlib.sha256(word.encode()).hexdigest(), 16) % self.dimension] += 1
+        return vector / np.linalg.norm(vector)
+
+
+class ScriptedGenerator:
+    """Says what it is told to, a word at a time, and remembers what it was asked."""
+
+    name = "scripted"
+    context_tokens = 2048
+
+    def __init__(self, *replies: str) -> None:
+        self.replies = list(replies)
+        self.prompts: list[str] = []
+        self.words_said = 0
+        self.closed = False
+
+    def count_tokens(self, text: str) -> int:
+        return len(text.split())
+
+    def stream(self, messages: Sequence[Message], max_tokens: int) -> Iterator[str]:
+        self.prompts.append("\n".join(message["content"] for message in messages))
+        reply = self.replies.pop(0) if self.replies else ""
+        try:
+            for word in reply.split(" ")[:max_tokens]:
+                self.words_said += 1
+                yield word + " "
+        finally:
+            self.closed = True
+
+
+class QuotingGenerator(ScriptedGenerator):
+    """Repeats the first note that it is shown."""
+
+    def stream(self, messages: Sequence[Message], max_tokens: int) -> Iterator[str]:
+        first_note = messages[-1]["content"].split("\n")[1]
+        self.replies.insert(0, first_note.removeprefix("[1] "))
+        yield from super().stream(messages, max_tokens)

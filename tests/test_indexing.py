@@ -1,0 +1,249 @@
+import json
+import shutil
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from rag_tutor.corpus import save_document
+from rag_tutor.domain import Vectors
+from rag_tutor.errors import CorpusError, IndexMissingError, StaleIndexError
+from rag_tutor.indexing import IndexReport, is_current, note_states, update_index
+from rag_tutor.store import open_store
+from rag_tutor.words import content_words
+from tests.fakes import HashedEncoder
+
+
+def texts(index: Path) -> str:
+    return "\n".join(chunk.text for chunk in open_store(index).chunks)
+
+
+def build_folder(index: Path) -> Path:
+    return index / "builds" / (index / "CURRENT").read_text()
+
+
+def test_the_first_build_takes_every_note(
+    tmp_path: Path, corpus: Path, encoder: HashedEncoder
+) -> None:
+    seen: list[tuple[int, int]] = []
+    report = update_index(
+        corpus, tmp_path / "new", encoder, progress=lambda *step: seen.append(step)
+    )
+    assert (report.documents, report.added, report.unchanged) == (2, 2, 0)
+    assert report.chunks == len(open_store(tmp_path / "new").chunks) == len(encoder.encoded)
+    assert seen[0][0] == 0
+    assert seen[-1] == (report.chunks, report.chunks)
+
+
+def test_only_the_edited_note_is_encoded_again(
+    corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    save_document(corpus, "history.txt", "Cleopatra ruled Egypt.\n")
+    report = update_index(corpus, index, encoder)
+    assert (report.changed, report.unchanged) == (1, 1)
+    assert encoder.encoded == ["Cleopatra ruled Egypt."]
+    assert "Napoleon" not in texts(index)
+    assert "mitochondrion" in texts(index)
+
+
+def test_vectors_that_are_kept_stay_with_their_chunks(
+    corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    save_document(corpus, "a first note.md", "Cleopatra ruled Egypt.\n")
+    update_index(corpus, index, encoder)
+    store = open_store(index)
+    for row, chunk in enumerate(store.chunks):
+        best, score = store.nearest(store.vectors([row])[0], 1)[0]
+        assert (best, round(score, 3)) == (row, 1.0)
+        found = store.nearest(encoder.encode_query(chunk.text), 1)[0][0]
+        assert store.chunks[found].document_id == chunk.document_id
+
+
+def test_a_renamed_and_a_deleted_note_leave_nothing_behind(
+    corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    (corpus / "history.txt").rename(corpus / "past.txt")
+    (corpus / "biology.md").unlink()
+    report = update_index(corpus, index, encoder)
+    assert (report.added, report.removed) == (1, 2)
+    assert {chunk.document_id for chunk in open_store(index).chunks} == {"past.txt"}
+
+
+def test_an_unchanged_corpus_makes_no_new_build(
+    corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    before = build_folder(index)
+    assert update_index(corpus, index, encoder).unchanged == 2
+    assert build_folder(index) == before
+    assert is_current(corpus, index, encoder.name)
+    update_index(corpus, index, encoder, full=True)
+    assert build_folder(index) != before
+    assert not before.exists()
+
+
+def test_an_index_is_current_only_for_the_same_notes_and_encoder(
+    corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    assert not is_current(corpus, index, "another encoder")
+    save_document(corpus, "new.md", "text")
+    assert not is_current(corpus, index, encoder.name)
+
+
+class FailingEncoder(HashedEncoder):
+    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+        raise MemoryError
+
+
+def test_a_build_that_fails_leaves_the_old_one_in_use(corpus: Path, index: Path) -> None:
+    before = build_folder(index)
+    save_document(corpus, "history.txt", "Changed.")
+    with pytest.raises(MemoryError):
+        update_index(corpus, index, FailingEncoder())
+    assert build_folder(index) == before
+    assert "Napoleon" in texts(index)
+
+
+def test_left_overs_of_a_killed_build_are_cleaned(
+    corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    left_over = index / "builds" / "killed"
+    left_over.mkdir()
+    (left_over / "chunks.jsonl").write_text("{")
+    assert "Napoleon" in texts(index)
+    save_document(corpus, "new.md", "text")
+    update_index(corpus, index, encoder)
+    assert not left_over.exists()
+
+
+def test_an_open_store_goes_on_working_after_a_rebuild(
+    corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    old = open_store(index)
+    save_document(corpus, "history.txt", "Changed.")
+    update_index(corpus, index, encoder)
+    rows = old.matching(content_words("Napoleon"), 5)
+    assert "Napoleon" in old.chunks[rows[0][0]].text
+    assert old.nearest(encoder.encode_query("Napoleon"), 1)
+
+
+def test_two_builds_at_once_follow_each_other(corpus: Path, index: Path) -> None:
+    reports: list[IndexReport] = []
+    save_document(corpus, "new.md", "text")
+
+    def build() -> None:
+        reports.append(update_index(corpus, index, HashedEncoder()))
+
+    threads = [threading.Thread(target=build) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(report.added for report in reports) == [0, 0, 0, 1]
+    assert len(list((index / "builds").iterdir())) == 1
+
+
+def test_no_readable_note_is_an_error_that_keeps_the_index(
+    corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    for note in corpus.iterdir():
+        note.write_bytes(b"")
+    with pytest.raises(CorpusError, match=r"biology\.md is empty"):
+        update_index(corpus, index, encoder)
+    assert "Napoleon" in texts(index)
+
+
+def test_one_bad_note_does_not_stop_the_rest(
+    corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    (corpus / "binary.md").write_bytes(b"\x00\x01\x02" * 99)
+    (corpus / "only headings.md").write_text("# One\n\n## Two\n")
+    report = update_index(corpus, index, encoder)
+    assert report.documents == 3
+    assert [item.document for item in report.skipped] == ["binary.md"]
+
+
+def test_notes_without_any_word_can_be_indexed_and_searched(
+    tmp_path: Path, encoder: HashedEncoder
+) -> None:
+    folder = tmp_path / "signs"
+    folder.mkdir()
+    (folder / "signs.md").write_text("?!... ((( )))")
+    update_index(folder, tmp_path / "index", encoder)
+    store = open_store(tmp_path / "index")
+    assert store.matching(["word"], 5) == []
+    assert len(store.nearest(encoder.encode_query("word"), 5)) == 1
+
+
+def foreign(index: Path) -> None:
+    (build_folder(index) / "manifest.json").write_text('{"made_by": "another program"}')
+
+
+def another_format(index: Path) -> None:
+    manifest = build_folder(index) / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"format": 99}))
+
+
+def half_written(index: Path) -> None:
+    vectors = build_folder(index) / "vectors.faiss"
+    vectors.write_bytes(vectors.read_bytes()[:100])
+
+
+def missing_chunks(index: Path) -> None:
+    chunks = build_folder(index) / "chunks.jsonl"
+    chunks.write_text("\n".join(chunks.read_text().split("\n")[:1]))
+
+
+def no_words(index: Path) -> None:
+    shutil.rmtree(build_folder(index) / "bm25")
+
+
+def points_nowhere(index: Path) -> None:
+    (index / "CURRENT").write_text("nowhere")
+
+
+def points_at_noise(index: Path) -> None:
+    (index / "CURRENT").write_bytes(b"\xff\xfe\x00")
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        foreign,
+        another_format,
+        half_written,
+        missing_chunks,
+        no_words,
+        points_nowhere,
+        points_at_noise,
+    ],
+)
+def test_a_damaged_index_says_what_to_do_and_is_built_again(
+    corpus: Path, index: Path, encoder: HashedEncoder, damage: Callable[[Path], None]
+) -> None:
+    damage(index)
+    with pytest.raises(StaleIndexError, match="rag-tutor index --full"):
+        open_store(index)
+    assert not is_current(corpus, index, encoder.name)
+    assert update_index(corpus, index, encoder).chunks == len(open_store(index).chunks)
+
+
+def test_a_missing_index_names_the_command(tmp_path: Path) -> None:
+    with pytest.raises(IndexMissingError, match="Run: rag-tutor index"):
+        open_store(tmp_path)
+
+
+def test_the_state_of_each_note_is_told(corpus: Path, index: Path) -> None:
+    save_document(corpus, "history.txt", "Changed.")
+    save_document(corpus, "new.md", "two words")
+    (corpus / "biology.md").unlink()
+    (corpus / "empty.md").write_text("")
+    states = {state.document: state for state in note_states(corpus, index)}
+    assert {name: state.status for name, state in states.items()} == {
+        "biology.md": "removed",
+        "empty.md": "not readable",
+        "history.txt": "changed",
+        "new.md": "new",
+    }
+    assert states["new.md"].words == 2
+    assert "is empty" in states["empty.md"].reason

@@ -1,0 +1,193 @@
+from pathlib import Path
+
+import pytest
+
+from rag_tutor.conversation import MAX_QUESTION_CHARACTERS
+from rag_tutor.corpus import read_document, save_document
+from rag_tutor.domain import Answer, Generator, Turn
+from rag_tutor.errors import (
+    ConversationError,
+    IndexMissingError,
+    ModelUnavailableError,
+    StaleIndexError,
+)
+from rag_tutor.grounding import MARKER
+from rag_tutor.indexing import update_index
+from rag_tutor.tutor import Reply, Tutor
+from tests.conftest import MakeTutor
+from tests.fakes import HashedEncoder, QuotingGenerator, ScriptedGenerator
+
+CROWNED = "Napoleon was crowned emperor in 1804 in Paris."
+QUESTION = "When was Napoleon crowned emperor?"
+
+
+def ask(tutor: Tutor, question: str, history: tuple[Turn, ...] = ()) -> Answer:
+    return list(tutor.reply(question, history))[-1].turn.answer
+
+
+def test_a_supported_sentence_is_shown_with_its_exact_place(
+    make_tutor: MakeTutor, corpus: Path
+) -> None:
+    answer = ask(make_tutor(ScriptedGenerator(CROWNED)), QUESTION)
+    assert answer.text.startswith(f"{CROWNED} [{answer.citations[0].number}]")
+    for citation in answer.citations:
+        document = read_document(corpus, citation.passage.chunk.document_id)
+        assert document.text[citation.start : citation.end] == citation.quote
+        assert answer.passages[citation.number - 1] == citation.passage
+    assert answer.citations[0].quote == CROWNED
+
+
+@pytest.mark.parametrize(
+    "invented",
+    [
+        "Napoleon was crowned emperor in 1815 in Paris.",
+        "Napoleon was crowned king of Spain.",
+        "Bananas are yellow fruits that grow on plants.",
+        "",
+        "[1] [2] [99]",
+        "[1][1][1][1] ]] [[ [a] []",
+    ],
+)
+def test_what_no_passage_supports_is_not_shown_but_the_notes_are_quoted(
+    make_tutor: MakeTutor, invented: str
+) -> None:
+    answer = ask(make_tutor(ScriptedGenerator(invented)), QUESTION)
+    assert answer.text.startswith("From your notes:")
+    assert f"> - {CROWNED}" in answer.text
+    assert not invented or invented not in answer.text
+
+
+def test_every_marker_has_a_citation_and_none_names_no_passage(make_tutor: MakeTutor) -> None:
+    answer = ask(make_tutor(ScriptedGenerator(f"{CROWNED} [99] [7] Then he left. [3]")), QUESTION)
+    markers = [int(number) for number in MARKER.findall(answer.text)]
+    assert markers == [citation.number for citation in answer.citations]
+    assert "99" not in answer.text
+
+
+def test_a_generator_that_leaves_the_notes_is_stopped(make_tutor: MakeTutor) -> None:
+    generator = ScriptedGenerator("Bananas are yellow fruits that grow. " * 50)
+    ask(make_tutor(generator), QUESTION)
+    assert generator.closed
+    assert generator.words_said < 20
+
+
+def test_a_repeated_sentence_is_shown_once(make_tutor: MakeTutor) -> None:
+    answer = ask(make_tutor(ScriptedGenerator(f"{CROWNED} " * 5)), QUESTION)
+    assert answer.text.count(CROWNED) == 1
+
+
+def test_the_text_only_grows_while_it_is_written(make_tutor: MakeTutor) -> None:
+    replies = list(make_tutor(ScriptedGenerator(CROWNED)).reply(QUESTION))
+    texts = [reply.turn.answer.text for reply in replies]
+    assert all(later.startswith(text) for text, later in zip(texts, texts[1:], strict=False))
+    assert [reply.stage for reply in replies][:2] == ["searching", "reading"]
+    assert replies[-1].stage == "done"
+    assert replies[-1].timings_ms["total"] >= replies[-1].timings_ms["first_token"] > 0
+
+
+def test_a_question_beyond_the_notes_is_declined_without_asking_a_model(
+    make_tutor: MakeTutor,
+) -> None:
+    generator = ScriptedGenerator("Bread is baked in ovens.")
+    answer = ask(make_tutor(generator), "How do I bake sourdough bread?")
+    assert answer.refused
+    assert "can't find" in answer.text
+    assert answer.citations == ()
+    assert generator.prompts == []
+
+
+def test_a_follow_up_is_searched_and_asked_with_its_topic(make_tutor: MakeTutor) -> None:
+    generator = ScriptedGenerator()
+    tutor = make_tutor(generator)
+    first = list(tutor.reply("What is a chloroplast?"))[-1].turn
+    second = list(tutor.reply("and why is damage to it a problem?", (first,)))[-1].turn
+    assert second.standalone == "and why is damage to it a problem? (chloroplast)"
+    assert "chloroplast" in generator.prompts[-1]
+    assert any("because the plant" in citation.quote for citation in second.answer.citations)
+
+
+def test_a_new_chat_starts_clean(make_tutor: MakeTutor) -> None:
+    generator = ScriptedGenerator()
+    tutor = make_tutor(generator)
+    ask(tutor, "What is a chloroplast?")
+    reply = list(tutor.reply("and why is it a problem?"))[-1]
+    assert reply.turn.standalone == "and why is it a problem?"
+
+
+def test_closing_a_reply_stops_the_generator(make_tutor: MakeTutor) -> None:
+    generator = ScriptedGenerator(f"{CROWNED} The French Revolution began in 1789 " + "x " * 100)
+    reply = make_tutor(generator).reply(QUESTION)
+    assert any(part.turn.answer.text for part in reply)
+    reply.close()  # type: ignore[attr-defined]
+    assert generator.closed
+    assert generator.words_said < 50
+
+
+def test_a_rebuilt_index_is_used_by_the_next_question(
+    make_tutor: MakeTutor, corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    tutor = make_tutor(QuotingGenerator())
+    assert CROWNED in ask(tutor, QUESTION).text
+    save_document(corpus, "history.txt", "Napoleon was crowned emperor in 1805 in Milan.\n")
+    update_index(corpus, index, encoder)
+    answer = ask(tutor, QUESTION)
+    assert "1805 in Milan" in answer.text
+    assert "1804" not in answer.text
+
+
+def test_a_search_gives_passages_and_no_text(make_tutor: MakeTutor) -> None:
+    turn = make_tutor().search(QUESTION, limit=1)
+    assert [CROWNED in passage.chunk.text for passage in turn.answer.passages] == [True]
+    assert (turn.answer.text, turn.answer.refused) == ("", False)
+
+
+@pytest.mark.parametrize("question", ["", "?!", "x" * (MAX_QUESTION_CHARACTERS + 1)])
+def test_a_question_that_cannot_be_read_is_refused_before_any_work(
+    make_tutor: MakeTutor, question: str
+) -> None:
+    with pytest.raises(ConversationError):
+        ask(make_tutor(), question)
+
+
+def test_a_missing_index_is_told(make_tutor: MakeTutor, index: Path) -> None:
+    (index / "CURRENT").unlink()
+    with pytest.raises(IndexMissingError, match="rag-tutor index"):
+        ask(make_tutor(), QUESTION)
+
+
+def test_an_index_of_another_encoder_names_the_command(
+    make_tutor: MakeTutor, corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    encoder.name = "another"
+    update_index(corpus, index, encoder)
+    encoder.name = "hashed"
+    with pytest.raises(StaleIndexError, match="rag-tutor index --encoder hashed"):
+        ask(make_tutor(), QUESTION)
+
+
+def test_a_model_that_fails_to_load_is_asked_for_again(
+    make_tutor: MakeTutor, encoder: HashedEncoder
+) -> None:
+    attempts: list[int] = []
+
+    def load() -> Generator:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise ModelUnavailableError("not yet")
+        return ScriptedGenerator(CROWNED)
+
+    tutor = Tutor(make_tutor().settings, lambda: encoder, load)
+    with pytest.raises(ModelUnavailableError):
+        ask(tutor, QUESTION)
+    assert CROWNED in ask(tutor, QUESTION).text
+    assert CROWNED in ask(tutor, QUESTION).text
+    assert len(attempts) == 2
+
+
+def test_conversations_do_not_share_anything(make_tutor: MakeTutor) -> None:
+    tutor = make_tutor(ScriptedGenerator())
+    one = tutor.reply("What is a chloroplast?")
+    two = tutor.reply(QUESTION)
+    parts: list[tuple[Reply, Reply]] = list(zip(one, two, strict=False))
+    assert all(a.turn.question != b.turn.question for a, b in parts)
+    assert all("Napoleon" not in a.turn.answer.text for a, _ in parts)
