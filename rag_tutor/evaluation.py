@@ -56,7 +56,7 @@ def _asked(item: Item, search: Search) -> Iterator[tuple[str, Item, Turn]]:
 
 def _items(path: Path) -> Iterator[Item]:
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise TutorError(f"{path} can't be read: {error}.") from error
     for number, line in enumerate(lines, start=1):

@@ -57,7 +57,7 @@ class Support:
         """The citation that supports a sentence, which passage it claims notwithstanding."""
         text = plain_text(without_markers(sentence))
         wanted = content_words(text)
-        if len(wanted) < _MIN_CONTENT_WORDS:
+        if len(wanted) < _MIN_CONTENT_WORDS or not statement_spans(text):
             return None
         scored = [(share_in_order(wanted, each.words), each) for each in self._statements]
         fitting = [

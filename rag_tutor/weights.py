@@ -7,6 +7,7 @@ No model hub is needed: both come as ordinary packages of PyPI.
 import hashlib
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 from rag_tutor.atomic import replace_file
@@ -64,3 +65,17 @@ def _verify(path: Path, sha256: str, install: str) -> None:
         )
     record.parent.mkdir(parents=True, exist_ok=True)
     replace_file(record, json.dumps(seen).encode())
+
+
+def verify_defaults() -> None:
+    """Verify both weight files, once after their installation. Raises ModelUnavailableError."""
+    default_encoder_folder()
+    default_generator_file()
+
+
+if __name__ == "__main__":
+    try:
+        verify_defaults()
+    except ModelUnavailableError as error:
+        sys.exit(f"rag-tutor: {error}")
+    print("The weights of both default models are the published ones.")

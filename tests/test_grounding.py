@@ -41,6 +41,7 @@ NOTES = [
         ("GANs are easy to train.", None),
         ("Slowly but stably train models of diffusion.", None),
         ("Bananas grow in warm countries.", None),
+        ("Eiffel Tower built in 1889 by Gustave Eiffel:", None),
         ("Yes.", None),
         ("", None),
     ],

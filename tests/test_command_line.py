@@ -1,0 +1,118 @@
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import rag_tutor
+from rag_tutor import domain, errors
+from rag_tutor.__main__ import main
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ["index", "search", "ask", "chat", "eval", "serve"]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_and_is_in_the_readme(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main([command, "--help"])
+    assert leaving.value.code == 0
+    shown = capsys.readouterr().out
+    for option in ("--corpus", "--index", "--encoder", "--generator"):
+        assert option in shown
+    assert f"rag-tutor {command}" in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["dance"],
+        ["search"],
+        ["search", "q", "-k", "0"],
+        ["search", "q", "-k", "many"],
+        ["serve", "--port", "99999"],
+        ["index", "--fast"],
+        ["eval"],
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as leaving:
+        main(arguments)
+    assert leaving.value.code == 2
+    assert "usage: rag-tutor" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["search", "what is it"], "There is no index at"),
+        (["ask", "what is it", "--json"], "Run: rag-tutor index"),
+        (["ask", ""], "The question is empty"),
+        (["ask", "?!"], "no words"),
+        (["ask", "x" * 100_000], "100,000 characters"),
+        (["eval", "nowhere.jsonl"], "nowhere.jsonl can't be read"),
+        (["index", "--encoder", "no-such-folder/"], "No encoder could be loaded"),
+    ],
+)
+def test_an_expected_failure_is_one_line_and_exits_with_1(
+    arguments: list[str],
+    message: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    assert main(arguments) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert message in printed.err
+    assert len(printed.err.strip().splitlines()) == 1
+
+
+def test_a_line_that_is_no_question_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "bad.jsonl").write_text('{"question": "x"}\n')
+    assert main(["eval", str(tmp_path / "bad.jsonl")]) == 1
+    assert "bad.jsonl, line 1 is no question" in capsys.readouterr().err
+
+
+def test_help_and_import_load_no_model_library() -> None:
+    code = (
+        "import sys, rag_tutor, rag_tutor.__main__ as m\n"
+        "try: m.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print(sorted({'torch', 'transformers', 'gradio', 'faiss'} & set(sys.modules)))"
+    )
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert run.stdout.strip().endswith("[]")
+
+
+def test_the_public_names_are_sorted_and_there() -> None:
+    assert rag_tutor.__all__ == sorted(rag_tutor.__all__)
+    assert all(hasattr(rag_tutor, name) for name in rag_tutor.__all__)
+
+
+def test_every_error_is_a_tutor_error_and_drawn_in_the_tree() -> None:
+    drawn = re.findall(r"[├└]── (\w+)", errors.__doc__ or "")
+    assert [error.__name__ for error in errors.TutorError.__subclasses__()] == drawn
+
+
+def test_nouns_are_frozen() -> None:
+    chunk = domain.Chunk("a.md", (), 0, 1, "x")
+    with pytest.raises(AttributeError):
+        chunk.text = "y"  # type: ignore[misc]
+
+
+def test_json_of_the_readme_is_valid() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```json\n(.*?)```", readme, re.DOTALL):
+        json.loads(block)
