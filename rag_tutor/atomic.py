@@ -35,10 +35,10 @@ def sync_file(path: Path) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames inside `folder` durable. Windows has no handle for a folder and needs none."""
-    if os.name == "nt":
+    """Make renames inside `folder` durable, where a folder can be opened: not on Windows."""
+    if not hasattr(os, "O_DIRECTORY"):
         return
-    handle = os.open(folder, os.O_RDONLY)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
     finally:

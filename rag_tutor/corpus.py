@@ -68,7 +68,7 @@ def scan_corpus(folder: Path) -> tuple[list[str], list[Skipped]]:
 def read_document(folder: Path, document_id: str) -> Document:
     """Read, decode and repair one note.
 
-    Raises CorpusError if the file is unreadable, too large, binary or empty.
+    Raises CorpusError if the file is unreadable, too large or binary.
     """
     path = _resolve(folder, document_id)
     try:
@@ -84,8 +84,6 @@ def read_document(folder: Path, document_id: str) -> Document:
         text = decode(content)
     except UnicodeError as error:
         raise CorpusError(f"{document_id} is not text. Save it as UTF-8 text.") from error
-    if not text.strip():
-        raise CorpusError(f"{document_id} is empty.")
     return Document(document_id, _title(text, document_id), text, content_hash(content))
 
 

@@ -1,5 +1,6 @@
 """Runs a sentence-transformers model as an Encoder; knows nothing of what it encodes."""
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,8 @@ class SentenceEncoder:
     def __init__(self, name: str, model: SentenceTransformer) -> None:
         self.name = name
         self._model = model
+        # Truncation is state of the tokenizer, which a rebuild and a question share.
+        self._lock = threading.Lock()
         dimension = model.get_embedding_dimension()
         if dimension is None:
             raise ModelUnavailableError(f"{name} gives no fixed-size vectors; choose another.")
@@ -30,18 +33,23 @@ class SentenceEncoder:
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of a text, special ones included, however long it is."""
-        return len(self._model.tokenizer(text, truncation=False, verbose=False)["input_ids"])
+        with self._lock:
+            return len(self._model.tokenizer(text, truncation=False, verbose=False)["input_ids"])
 
     def encode_documents(self, texts: Sequence[str]) -> Vectors:
         """Encode texts to be found: float32 of shape (len(texts), dimension), L2-normalised."""
-        vectors = self._model.encode_document(
-            list(texts), batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
-        )
+        with self._lock:
+            vectors = self._model.encode_document(
+                list(texts), batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
+            )
         return np.asarray(vectors, dtype=np.float32).reshape(len(texts), self.dimension)
 
     def encode_query(self, text: str) -> Vectors:
         """Encode a question: float32 of shape (dimension,), L2-normalised."""
-        vector = self._model.encode_query(text, normalize_embeddings=True, show_progress_bar=False)
+        with self._lock:
+            vector = self._model.encode_query(
+                text, normalize_embeddings=True, show_progress_bar=False
+            )
         return np.asarray(vector, dtype=np.float32)
 
 

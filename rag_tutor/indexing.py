@@ -25,7 +25,7 @@ from rag_tutor.words import content_words
 
 MAX_CHUNK_TOKENS = 256
 _CHUNKING = f"version {CHUNKING_VERSION}, {MAX_CHUNK_TOKENS} tokens"
-_SLICE = 64
+_SLICE = 32
 
 Progress = Callable[[int, int], None]
 _log = logging.getLogger(__name__)
@@ -157,9 +157,14 @@ def _read_all(corpus: Path) -> tuple[list[Document], list[Skipped]]:
     documents = []
     for name in names:
         try:
-            documents.append(read_document(corpus, name))
+            document = read_document(corpus, name)
         except CorpusError as error:
             skipped.append(Skipped(name, str(error)))
+            continue
+        if document.text.strip():
+            documents.append(document)
+        else:
+            skipped.append(Skipped(name, "empty"))
     return documents, skipped
 
 

@@ -11,6 +11,7 @@ the old one in use. A store holds all it needs in memory: a build may be deleted
 
 import functools
 import json
+import logging
 import math
 import re
 import shutil
@@ -35,6 +36,8 @@ _BUILDS = "builds"
 _REBUILD = "Run: rag-tutor index --full"
 
 Hits = list[tuple[int, float]]
+
+logging.getLogger("bm25s").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)

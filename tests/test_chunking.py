@@ -120,7 +120,8 @@ def test_a_long_answer_names_its_question_in_every_chunk() -> None:
 
 def test_sub_headings_below_a_numbered_question_belong_to_it() -> None:
     text = "word " * 40
-    note = f"## Models\n\n2. **{QUESTION}**\n\n{text}\n\n### Training\n\n{text}\n\n3. **Next?**\n\n{text}"
+    titles = ["## Models", f"2. **{QUESTION}**", "### Training", "3. **Next?**"]
+    note = "\n\n".join(f"{title}\n\n{text}" for title in titles)
     headings = {chunk.heading for chunk in chunks_of(note)}
     assert ("Models", QUESTION, "Training") in headings
     assert ("Models", "Next?") in headings

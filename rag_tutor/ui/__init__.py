@@ -2,6 +2,11 @@
 index; nothing else knows of it.
 """
 
-from rag_tutor.ui.page import serve
+from rag_tutor.config import Settings
 
-__all__ = ["serve"]
+
+def serve(settings: Settings) -> None:
+    """Serve the pages until interrupted. Raises TutorError if the port can't be used."""
+    from rag_tutor.ui.page import serve as serve_pages  # Gradio takes seconds to import
+
+    serve_pages(settings)

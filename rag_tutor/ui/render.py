@@ -7,7 +7,7 @@ models is data: whatever of it could act in a browser is escaped or left out her
 import html
 import re
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
+from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
@@ -46,6 +46,7 @@ _ANSWER_PARTS = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 _TAG_OR_SIGN = re.compile(f"(<[^>]*>|{_MARK_ON}|{_MARK_OFF})")
+_BLOCK_TAG = re.compile(r"</?(?:p|h\d|[uo]l|li|pre|blockquote|table|t\w+|div|hr)\b")
 _WAITING = '<span class="waiting"><i></i><i></i><i></i></span>'
 
 
@@ -87,6 +88,14 @@ def sources_html(turn: Turn, index: int) -> str:
     )
 
 
+def no_sources_html() -> str:
+    """What stands in the place of the sources before the first answer."""
+    return (
+        '<p class="empty">The passages behind an answer appear here, with the sentences that '
+        "it rests on marked.</p>"
+    )
+
+
 def passage_html(text: str, spans: Iterable[Span]) -> str:
     """The Markdown of a passage as safe HTML with `<mark>` around `spans` of its characters.
 
@@ -100,7 +109,14 @@ def notes_html(notes: Sequence[NoteState], opened: str) -> str:
     """The list of notes, one button each; `opened` is the name of the one in the editor."""
     if not notes:
         return '<p class="empty">There is no note yet.</p>'
-    return f'<ul class="notes">{"".join(_note(note, note.document == opened) for note in notes)}</ul>'
+    return (
+        f'<ul class="notes">{"".join(_note(note, note.document == opened) for note in notes)}</ul>'
+    )
+
+
+def note_title_html(name: str) -> str:
+    """The name of the note in the editor, or that there is none."""
+    return f"<h2>{html.escape(name) or 'No note is open'}</h2>"
 
 
 def message_html(text: str, failed: bool) -> str:
@@ -165,20 +181,21 @@ def _body(passage: Passage, spans: Iterable[Span]) -> str:
 
 def _note(note: NoteState, is_open: bool) -> str:
     name = html.escape(note.document)
+    words = "1 word" if note.words == 1 else f"{note.words:,} words"
     chunks = "1 chunk" if note.chunks == 1 else f"{note.chunks:,} chunks"
     reason = f'<span class="reason">{html.escape(note.reason)}</span>' if note.reason else ""
     return (
         f'<li><button type="button" value="{name}"{" aria-current=true" if is_open else ""}>'
         f'<span class="name">{name}</span>'
-        f'<span class="size">{note.words:,} words · {chunks}</span>'
+        f'<span class="size">{words} · {chunks}</span>'
         f'<span class="state {note.status.replace(" ", "-")}">{note.status}</span>'
         f"{reason}</button></li>"
     )
 
 
 def _literal(text: str) -> str:
-    """Each sign of punctuation as an entity, which neither Markdown nor HTML acts upon."""
-    return re.sub(r"[!-/:-@\[-`{-~]", lambda match: f"&#{ord(match[0])};", text)
+    """Each sign that Markdown or HTML acts upon as an entity, which stands for itself."""
+    return re.sub(r"[!-&*+\-.:<->@\[-`{-~]", lambda match: f"&#{ord(match[0])};", text)
 
 
 def _one_line(page: str) -> str:
@@ -208,6 +225,9 @@ def _mark_cited(state: StateCore) -> None:
     """
     position = 0
     for token in state.tokens:
+        if token.type.startswith("heading_"):
+            # Below the panel's own headings in the page's outline.
+            token.tag = f"h{min(int(token.tag[1]) + 3, 6)}"
         if token.type in ("inline", "fence", "code_block", "math_block"):
             lines = []
             for line in token.content.split("\n"):
@@ -217,9 +237,7 @@ def _mark_cited(state: StateCore) -> None:
             token.content = re.sub(f"{_MARK_OFF}(\\s*){_MARK_ON}", r"\1", text)
 
 
-def _sign_line(
-    line: str, is_prose: bool, state: StateCore, position: int
-) -> tuple[str, int]:
+def _sign_line(line: str, is_prose: bool, state: StateCore, position: int) -> tuple[str, int]:
     """Sign one line, and return how far the source was read.
 
     Blocks come in the order of the source, and only signs of Markdown stand between them.
@@ -255,6 +273,10 @@ def _with_marks(rendered: str) -> str:
     for part in _TAG_OR_SIGN.split(rendered):
         if part in (_MARK_ON, _MARK_OFF):
             inside = part == _MARK_ON
+        elif _BLOCK_TAG.match(part):
+            # A sign inside an address is lost; the mark then ends with its block.
+            inside = False
+            parts.append(part)
         elif inside and part and not part.startswith("<") and "\n" not in part[:1]:
             parts.append(f"<mark>{part}</mark>")
         else:
@@ -288,7 +310,8 @@ def _render_math_block(
 def _render_image(
     self: RendererHTML, tokens: Sequence[Token], at: int, options: Any, env: Any
 ) -> str:
-    return f'<span class="image">{escapeHtml(tokens[at].content) or "image"}</span>'
+    description = escapeHtml(tokens[at].content) or "image"
+    return f'<span class="image">{description}</span>'
 
 
 def _render_link(
@@ -297,8 +320,8 @@ def _render_link(
     address = str(tokens[at].attrs.get("href", ""))
     if not re.match(r"(?:https?://|mailto:)", address):
         return "<a>"
-    address = re.sub("%EE%80%8[0-5]", "", address)
-    return f'<a href="{escapeHtml(address)}" target="_blank" rel="noopener noreferrer">'
+    address = escapeHtml(re.sub("%EE%80%8[01]", "", address))
+    return f'<a href="{address}" target="_blank" rel="noopener noreferrer">'
 
 
 def _parser() -> MarkdownIt:

@@ -1,0 +1,154 @@
+"""Puts the pages together and serves them on this machine only; knows nothing of what the
+pages do.
+"""
+
+import os
+import socket
+import threading
+from pathlib import Path
+from typing import Any
+
+# Read when Gradio and the libraries below it are imported.
+os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
+
+import gradio as gr
+from starlette.middleware import Middleware
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from rag_tutor.config import Settings
+from rag_tutor.errors import TutorError
+from rag_tutor.tutor import Tutor, open_tutor
+from rag_tutor.ui.chat import chat_page
+from rag_tutor.ui.notes import notes_page
+
+_FOLDER = Path(__file__).parent
+_HEADER = '<header id="brand"><span class="logo" aria-hidden="true"></span>RAG Tutor</header>'
+# Whatever a note may hold, the browser itself asks no other host for anything.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+    "object-src 'none'; base-uri 'self'; form-action 'none'; frame-ancestors 'self'"
+)
+
+
+def serve(settings: Settings) -> None:
+    """Serve the pages until the process is interrupted; print the address when ready.
+
+    Raises TutorError if the port can't be used.
+    """
+    _require_free(settings)
+    tutor = open_tutor(settings)
+    page = build_page(tutor, settings)
+    try:
+        page.launch(
+            server_name=settings.host,
+            server_port=settings.port,
+            prevent_thread_lock=True,
+            quiet=True,
+            share=False,
+            run_history=False,
+            enable_monitoring=False,
+            footer_links=[],
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            favicon_path=_FOLDER / "favicon.svg",
+            theme=_theme(),
+            css_paths=_FOLDER / "style.css",
+            js=(_FOLDER / "page.js").read_text(encoding="utf-8"),
+            app_kwargs={"middleware": [Middleware(_OwnHostOnly)]},
+        )
+    except OSError as error:
+        raise TutorError(_cannot_listen(settings)) from error
+    print(f"RAG Tutor is ready: http://{settings.host}:{settings.port}", flush=True)
+    threading.Thread(target=_warm_up, args=(tutor,), daemon=True).start()
+    page.block_thread()
+
+
+def build_page(tutor: Tutor, settings: Settings) -> gr.Blocks:
+    """The whole page, not served yet."""
+    page = gr.Blocks(title="RAG Tutor", analytics_enabled=False, fill_width=True)
+    with page:
+        gr.HTML(_HEADER)
+        with gr.Tabs(elem_id="pages"):
+            with gr.Tab("Chat"):
+                examples, chatbot = chat_page(tutor, settings)
+            with gr.Tab("Notes") as notes_tab:
+                list_notes, [draft, listing] = notes_page(tutor, settings)
+        quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+        page.load(examples, None, chatbot, **quiet)
+        page.load(list_notes, draft, listing, **quiet)
+        notes_tab.select(list_notes, draft, listing, **quiet)
+    return page
+
+
+class _OwnHostOnly:
+    """Adds the policy to each response of the server."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_policy(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                policy = (b"content-security-policy", _POLICY.encode())
+                message["headers"] = [*message["headers"], policy]
+            await send(message)
+
+        await self.app(scope, receive, with_policy)
+
+
+def _warm_up(tutor: Tutor) -> None:
+    try:
+        tutor.warm_up()
+    except TutorError:
+        return  # the first question meets the same error and shows it where it is read
+
+
+def _require_free(settings: Settings) -> None:
+    """Raise TutorError if something listens on the port already."""
+    try:
+        socket.create_connection((settings.host, settings.port), timeout=0.5).close()
+    except OSError:
+        return
+    raise TutorError(_cannot_listen(settings))
+
+
+def _cannot_listen(settings: Settings) -> str:
+    return (
+        f"Port {settings.port} is in use on {settings.host}, or may not be used. "
+        "Stop the other program, or choose another port with --port."
+    )
+
+
+def _theme() -> gr.themes.Base:
+    sans = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
+    mono = ("ui-monospace", "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", "monospace")
+    theme = gr.themes.Base(
+        primary_hue="indigo",
+        neutral_hue="stone",
+        radius_size="md",
+        font=sans,
+        font_mono=mono,
+    )
+    return theme.set(
+        body_background_fill="#faf9f6",
+        body_background_fill_dark="#171614",
+        background_fill_primary="#ffffff",
+        background_fill_primary_dark="#211f1c",
+        block_background_fill="transparent",
+        block_background_fill_dark="transparent",
+        block_border_width="0px",
+        button_primary_background_fill="*primary_700",
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_500",
+        button_primary_text_color="white",
+        button_border_width="1px",
+        button_secondary_background_fill="transparent",
+        button_secondary_background_fill_dark="transparent",
+        button_secondary_border_color="#d6cfc4",
+        button_secondary_border_color_dark="#4b4640",
+        input_background_fill="#ffffff",
+        input_background_fill_dark="#211f1c",
+    )

@@ -1,0 +1,182 @@
+"""A real server on a few small notes, with the real models, and a real browser."""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Browser, Page, Request, sync_playwright
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+).split()
+START_SECONDS = 120
+
+RIVERS = """# Rivers
+
+## What is a meander?
+
+A meander is a bend in the course of a river. The water **erodes the outer bank** of the bend
+because it flows faster there.
+
+## What is an oxbow lake?
+
+An oxbow lake is a curved lake that forms when a river cuts through the neck of a meander.
+The old bend is left behind without a current.
+"""
+
+VOLCANOES = """# Volcanoes
+
+## What is magma?
+
+Magma is molten rock below the surface of the earth. Magma that reaches the surface is called
+lava.
+
+## What kinds of volcanoes are there?
+
+| Kind | Slope |
+|---|---|
+| Shield volcano | gentle, because its lava is runny |
+| Stratovolcano | steep, because its lava is thick |
+"""
+
+HOSTILE_NAME = '<img src=x onerror="window.hacked=1">.md'
+HOSTILE = """# <script>window.hacked=1</script> Quartz
+
+## What is quartz?
+
+Quartz is a hard mineral made of silicon and oxygen <img src=x onerror="window.hacked=1">.
+Quartz crystals [grow](javascript:window.hacked=1) in veins ![vein](http://example.com/vein.png).
+
+</textarea><script>window.hacked=1</script>
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where the pages are, and the folder of notes behind them."""
+
+    address: str
+    port: int
+    corpus: Path
+    environment: dict[str, str]
+
+
+@dataclass(slots=True)
+class Desk:
+    """A browser window on the pages, and all that it asked any host for."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+
+    def ask(self, question: str) -> None:
+        """Ask, and wait until the answer is complete."""
+        before = self.answers()
+        self.page.fill("#question textarea", question)
+        self.page.press("#question textarea", "Enter")
+        self.page.wait_for_function(
+            "before => document.querySelectorAll('#chat .bot-row').length > before", arg=before
+        )
+        self.page.wait_for_selector("#send", timeout=60_000)
+
+    def answers(self) -> int:
+        """How many answers are in the chat."""
+        return self.page.locator("#chat .bot-row").count()
+
+    def open_notes(self) -> None:
+        """Go to the notes page and wait for its list."""
+        self.page.click("[role=tab]:has-text('Notes')")
+        self.page.wait_for_selector("#notes li button")
+
+    def open_note(self, name: str) -> None:
+        """Open a note of the list in the editor."""
+        self.page.locator("#notes li button", has_text=name).click()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("study")
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    (corpus / "rivers.md").write_text(RIVERS, encoding="utf-8")
+    (corpus / "volcanoes.md").write_text(VOLCANOES, encoding="utf-8")
+    (corpus / HOSTILE_NAME).write_text(HOSTILE, encoding="utf-8")
+    port = _free_port()
+    environment = dict(os.environ)
+    environment |= {"RAG_TUTOR_CORPUS": str(corpus), "RAG_TUTOR_INDEX": str(folder / "index")}
+    log = folder / "server.log"
+    with log.open("wb") as output:
+        command = [sys.executable, "-m", "rag_tutor", "serve", "--port", str(port)]
+        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    try:
+        _wait_until_ready(process, port, log)
+        yield Server(f"http://127.0.0.1:{port}", port, corpus, environment)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not shutil.which(CHROMIUM):
+        pytest.fail(f"The browser tests need Debian's Chromium at {CHROMIUM}.")
+    with sync_playwright() as playwright:
+        yield playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+
+
+@pytest.fixture
+def desk(server: Server, browser: Browser) -> Iterator[Desk]:
+    yield from _open_desk(server, browser, width=1280)
+
+
+@pytest.fixture
+def other_desk(server: Server, browser: Browser) -> Iterator[Desk]:
+    yield from _open_desk(server, browser, width=1280)
+
+
+@pytest.fixture
+def phone(server: Server, browser: Browser) -> Iterator[Desk]:
+    yield from _open_desk(server, browser, width=380)
+
+
+def _open_desk(server: Server, browser: Browser, width: int) -> Iterator[Desk]:
+    context = browser.new_context(viewport={"width": width, "height": 780})
+    desk = Desk(context.new_page())
+
+    def note(request: Request) -> None:
+        desk.requests.append(request.url)
+
+    context.on("request", note)
+    desk.page.goto(server.address)
+    desk.page.wait_for_selector("#chat .example")
+    yield desk
+    context.close()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline:
+        said = log.read_text(encoding="utf-8", errors="replace")
+        if process.poll() is not None:
+            pytest.fail(f"The server ended: {said}")
+        if f"RAG Tutor is ready: http://127.0.0.1:{port}" in said:
+            assert httpx.get(f"http://127.0.0.1:{port}").status_code == 200
+            return
+        time.sleep(0.1)
+    pytest.fail(f"The server wasn't ready after {START_SECONDS} s.")

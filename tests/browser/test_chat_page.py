@@ -1,0 +1,231 @@
+"""What a student sees of questions, answers and sources."""
+
+import subprocess
+import sys
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import HOSTILE, HOSTILE_NAME, Desk, Server
+
+pytestmark = pytest.mark.browser
+
+MEANDER = "What is a meander?"
+MAGMA = "What is magma?"
+
+
+def test_an_answer_comes_with_its_marked_source(desk: Desk, server: Server) -> None:
+    desk.ask(MEANDER)
+    page = desk.page
+    expect(page.locator("#chat .bot-row")).to_contain_text("bend")
+    expect(page.locator("#status")).to_contain_text("Answered in")
+    first = page.locator("#newest-sources .passage").first
+    expect(first.locator(".note")).to_have_text("rivers.md")
+    marked = first.locator("mark").first.inner_text()
+    assert marked.split(".")[0] in (server.corpus / "rivers.md").read_text(encoding="utf-8")
+    assert page.locator("#newest-sources .passage").count() > 1
+
+
+def test_the_answer_is_shown_while_it_is_made(desk: Desk) -> None:
+    page = desk.page
+    page.evaluate(
+        """() => {
+          window.seen = [];
+          const note = () => {
+            const answer = document.querySelector("#chat .bot-row");
+            const running = !!document.querySelector("#stop");
+            if (answer) seen.push([answer.innerText.trim().length, running]);
+          };
+          new MutationObserver(note).observe(document.querySelector("#conversation"),
+            { childList: true, subtree: true, characterData: true });
+        }"""
+    )
+    desk.ask("What is an oxbow lake and what is a meander?")
+    seen = page.evaluate("seen")
+    assert [0, True] in seen, "no sign of work before the first sentence"
+    assert any(length > 0 and running for length, running in seen), "all text came at the end"
+    lengths = [length for length, _ in seen]
+    assert lengths == sorted(lengths), "the text shrank while it was written"
+
+
+def test_a_follow_up_is_searched_with_what_went_before(desk: Desk) -> None:
+    desk.ask(MEANDER)
+    desk.ask("Why does that happen?")
+    searched = desk.page.locator("#chat .bot-row").nth(1).locator(".searched")
+    expect(searched).to_contain_text("meander")
+
+
+def test_a_citation_opens_the_sources_of_its_own_answer(desk: Desk) -> None:
+    desk.ask(MEANDER)
+    desk.ask(MAGMA)
+    page = desk.page
+    expect(page.locator(".sources:visible .asked")).to_have_text(MAGMA)
+
+    citation = page.locator("#chat .bot-row").nth(0).locator("a.citation").first
+    number = citation.inner_text().strip("[]")
+    citation.click()
+    expect(page.locator(".sources:visible .asked")).to_have_text(MEANDER)
+    passage = page.locator(f"#source-0-{number}")
+    expect(passage).to_be_focused()
+    expect(passage).to_be_in_viewport()
+    expect(passage.locator("mark").first).to_be_visible()
+
+    page.locator("#chat .bot-row").nth(1).locator(".prose").click(position={"x": 2, "y": 2})
+    expect(page.locator(".sources:visible .asked")).to_have_text(MAGMA)
+
+    citation.click()
+    desk.ask("What is an oxbow lake?")
+    expect(page.locator(".sources:visible .asked")).to_have_text("What is an oxbow lake?")
+
+
+def test_a_new_chat_knows_nothing_of_the_old_one(desk: Desk) -> None:
+    desk.ask(MEANDER)
+    desk.page.click("#clear")
+    expect(desk.page.locator("#chat .bot-row")).to_have_count(0)
+    expect(desk.page.locator(".sources:visible")).to_have_count(0)
+    desk.ask("Why does that happen?")
+    expect(desk.page.locator("#chat .bot-row")).to_have_count(1)
+    expect(desk.page.locator("#chat .searched")).to_have_count(0)
+
+
+def test_two_windows_never_see_each_other(desk: Desk, other_desk: Desk) -> None:
+    desk.ask(MEANDER)
+    other_desk.ask(MAGMA)
+    desk.ask("Why does that happen?")
+    expect(desk.page.locator("#chat .searched")).to_contain_text("meander")
+    assert "agma" not in desk.page.locator("#chat").inner_text()
+    expect(other_desk.page.locator("#chat .bot-row")).to_have_count(1)
+    assert "meander" not in other_desk.page.locator("#conversation").inner_text()
+
+
+def test_sending_twice_asks_once(desk: Desk) -> None:
+    page = desk.page
+    page.fill("#question textarea", MEANDER)
+    page.evaluate(
+        """() => {
+          const send = document.querySelector("#send");
+          send.click();
+          send.click();
+        }"""
+    )
+    page.press("#question textarea", "Enter")
+    page.wait_for_selector("#stop")
+    page.wait_for_selector("#send")
+    page.wait_for_timeout(1000)
+    expect(page.locator("#chat .user-row")).to_have_count(1)
+    desk.ask(MAGMA)
+    expect(page.locator("#chat .user-row")).to_have_text([MEANDER, MAGMA])
+
+
+def test_escape_stops_and_nothing_is_lost(desk: Desk) -> None:
+    page = desk.page
+    page.fill("#question textarea", MEANDER)
+    page.press("#question textarea", "Enter")
+    page.wait_for_selector("#stop")
+    page.keyboard.press("Escape")
+    page.wait_for_selector("#send")
+    expect(page.locator("#status")).to_contain_text("Stopped")
+    page.wait_for_timeout(1500)
+    if desk.answers():
+        expect(page.locator("#chat .bot-row")).to_contain_text("meander")
+    else:
+        expect(page.locator("#question textarea")).to_have_value(MEANDER)
+    desk.ask(MAGMA)
+    expect(page.locator("#chat .bot-row").last).to_contain_text("molten")
+
+
+def test_retry_answers_the_last_question_again(desk: Desk) -> None:
+    page = desk.page
+    expect(page.locator("#retry")).to_be_disabled()
+    desk.ask(MAGMA)
+    page.fill("#question textarea", "a draft")
+    page.click("#retry")
+    page.wait_for_selector("#stop")
+    page.wait_for_selector("#send")
+    expect(page.locator("#chat .user-row")).to_have_text([MAGMA])
+    expect(page.locator("#chat .bot-row")).to_contain_text("molten")
+    expect(page.locator("#question textarea")).to_have_value("a draft")
+
+
+@pytest.mark.parametrize(
+    "question", ["x" * 100_000, "?!… --- ***"], ids=["too long", "only punctuation"]
+)
+def test_a_question_that_cant_be_asked_stays_in_its_box(desk: Desk, question: str) -> None:
+    page = desk.page
+    page.fill("#question textarea", question)
+    page.press("#question textarea", "Enter")
+    page.wait_for_selector("#status [role=alert]")
+    expect(page.locator("#question textarea")).to_have_value(question)
+    expect(page.locator("#chat .user-row")).to_have_count(0)
+
+
+def test_examples_are_questions_of_the_notes(desk: Desk, server: Server) -> None:
+    headings = "".join(path.read_text(encoding="utf-8") for path in server.corpus.iterdir())
+    examples = desk.page.locator("#chat .example").all_inner_texts()
+    assert len(examples) == 4
+    assert all(f"## {example}\n" in headings for example in examples)
+    desk.page.locator("#chat .example").first.click()
+    desk.page.wait_for_selector("#stop")
+    expect(desk.page.locator("#chat .user-row")).to_have_text(examples[0])
+    desk.page.wait_for_selector("#send")
+
+
+def test_the_slash_key_leads_to_the_question_but_can_be_typed(desk: Desk) -> None:
+    question = desk.page.locator("#question textarea")
+    question.blur()
+    desk.page.keyboard.press("/")
+    expect(question).to_be_focused()
+    expect(question).to_have_value("")
+    desk.page.keyboard.press("/")
+    expect(question).to_have_value("/")
+
+
+def test_a_note_runs_nothing_in_the_page(desk: Desk) -> None:
+    desk.ask("What is quartz?")
+    page = desk.page
+    expect(page.locator("#chat .bot-row")).to_contain_text("mineral")
+    expect(page.locator("#newest-sources")).to_contain_text("<img src=x onerror")
+    desk.open_notes()
+    desk.open_note(HOSTILE_NAME)
+    expect(page.locator("#editor textarea")).to_have_value(HOSTILE)
+    expect(page.locator("#note-title")).to_have_text(HOSTILE_NAME)
+    assert page.evaluate("window.hacked") is None
+    assert page.locator(".gradio-container img").count() == 0
+    assert page.locator("a[href^='javascript']").count() == 0
+
+
+def test_the_page_fits_a_phone(phone: Desk) -> None:
+    phone.ask(MEANDER)
+    page = phone.page
+    overflow = "document.documentElement.scrollWidth - window.innerWidth"
+    assert page.evaluate(overflow) <= 0
+    page.locator("#chat a.citation").first.click()
+    expect(page.locator(".sources:visible .passage mark").first).to_be_in_viewport()
+    phone.open_notes()
+    phone.open_note("rivers.md")
+    expect(page.locator("#note-title")).to_contain_text("rivers.md")
+    assert page.evaluate(overflow) <= 0
+    for part in ("#editor textarea", "#save", "#rebuild", "#note-name"):
+        box = page.locator(part).bounding_box()
+        assert box and box["width"] > 40 and box["x"] + box["width"] <= 380
+
+
+def test_nothing_is_asked_of_any_other_host(desk: Desk, server: Server) -> None:
+    desk.ask("What is quartz?")
+    desk.open_notes()
+    desk.open_note("volcanoes.md")
+    desk.page.wait_for_timeout(500)
+    assert any("gradio_api" in url for url in desk.requests)
+    allowed = (server.address + "/", "data:", "blob:")
+    assert [url for url in desk.requests if not url.startswith(allowed)] == []
+
+
+def test_a_busy_port_is_a_clear_message(server: Server) -> None:
+    command = [sys.executable, "-m", "rag_tutor", "serve", "--port", str(server.port)]
+    second = subprocess.run(
+        command, env=server.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert second.returncode == 1
+    assert f"Port {server.port} is in use" in second.stderr
+    assert "--port" in second.stderr
+    assert "Traceback" not in second.stderr

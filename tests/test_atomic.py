@@ -1,0 +1,32 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from rag_tutor.atomic import replace_file, sync_folder
+
+
+def test_a_file_is_replaced_whole_and_nothing_else_is_left(tmp_path: Path) -> None:
+    path = tmp_path / "note.md"
+    replace_file(path, b"old")
+    replace_file(path, b"new")
+    assert path.read_bytes() == b"new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_replacement_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "note.md"
+    path.mkdir()
+    with pytest.raises(OSError, match=r"note\.md"):
+        replace_file(path, b"new")
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_synced_only_where_it_can_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sync_folder(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        sync_folder(tmp_path / "missing")
+    monkeypatch.delattr(os, "O_DIRECTORY")  # as on Windows
+    sync_folder(tmp_path / "missing")
