@@ -38,6 +38,9 @@ def serve(settings: Settings) -> None:
     Raises TutorError if the port can't be used.
     """
     _require_free(settings)
+    # Gradio asks its own address whether it is up, which no proxy of a network can answer.
+    for name in ("NO_PROXY", "no_proxy"):
+        os.environ[name] = ",".join(filter(None, [os.environ.get(name), settings.host]))
     tutor = open_tutor(settings)
     page = build_page(tutor, settings)
     try:
