@@ -320,15 +320,15 @@ def _children(node: SyntaxTreeNode, first: int, last: int, lines: Sequence[str])
             continue
         child_first, child_last = child.map
         blocks.extend(_gap(first, child_first, lines))
+        first = child_last
+        if child.type == "hr":  # it only draws; at the end of a chunk it would be a stray line
+            continue
         kind = "list" if child.type.endswith("_list") else child.type
         level = int(child.tag[1]) if kind == "heading" and node.is_root else 0
         children = _children(child, child_first, child_last, lines)
         blocks.append(_Block(kind, child_first, child_last, level, children))
-        first = child_last
-    if blocks:
+    if blocks or node.is_root:
         blocks.extend(_gap(first, last, lines))
-    elif node.is_root:
-        blocks.extend(_gap(0, last, lines))
     return blocks
 
 

@@ -80,10 +80,11 @@ def test_chunks_are_exact_ordered_small_enough_and_lose_nothing(
         headings.update(chunk.heading)
         position = chunk.end
     uncovered += text[position:]
-    # What no chunk holds is white space, or a heading that has only sections below it.
-    for line in filter(str.strip, uncovered.split("\n")):
-        title = clean_heading(line)
-        assert any(title.startswith(heading) for heading in headings if heading) or not title
+    # What no chunk holds is white space, a rule, or a heading that has only sections below it.
+    for line in uncovered.split("\n"):
+        if any(character.isalnum() for character in line):
+            title = clean_heading(line)
+            assert any(title.startswith(heading) for heading in headings if heading)
 
 
 QUESTION = "What is it?"
@@ -147,6 +148,11 @@ def test_a_list_that_does_not_fit_is_cut_between_items() -> None:
     items = [f"- point number {n} of a long list of points" for n in range(30)]
     for chunk in chunks_of("\n".join(items)):
         assert all(line in items for line in chunk.text.split("\n"))
+
+
+def test_a_rule_between_sections_ends_no_chunk() -> None:
+    note = "\n\n".join(["# A", ANSWER * 8, "---", "# B", ANSWER * 8])
+    assert [chunk.text[-7:] for chunk in chunks_of(note, 80)] == ["useful."] * 2
 
 
 def test_repeated_sentences_keep_their_own_places() -> None:
