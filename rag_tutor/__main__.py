@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag_tutor.config import Settings, settings_from
+from rag_tutor.conversation import is_unicode
 from rag_tutor.domain import Answer, Passage, Turn
-from rag_tutor.errors import ConversationError, TutorError
+from rag_tutor.errors import ConversationError, CorpusError, TutorError
 
 if TYPE_CHECKING:
+    from rag_tutor.indexing import IndexReport
     from rag_tutor.tutor import Reply, Tutor
 
 _log = logging.getLogger(__name__)
@@ -48,46 +50,42 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     default = settings_from(os.environ)
-    common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--corpus", type=Path, default=default.corpus, help="folder of notes")
-    common.add_argument("--index", type=Path, default=default.index, help="folder of the index")
-    common.add_argument("--encoder", default=default.encoder, help="hub id or folder")
-    common.add_argument("--generator", default=default.generator, help="hub id or folder")
-    common.add_argument("-v", "--verbose", action="store_true", help="tell what is being done")
-    as_json = argparse.ArgumentParser(add_help=False)
-    as_json.add_argument("--json", action="store_true", help="print JSON on stdout, nothing else")
-
     parser = argparse.ArgumentParser(
         prog="rag-tutor", description="Answers questions from your own notes, on your own machine."
     )
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    def add(
-        name: str, run: Callable[..., None], text: str, *extra: argparse.ArgumentParser
-    ) -> argparse.ArgumentParser:
-        command = commands.add_parser(
-            name, help=text, description=text, parents=[common, *extra], allow_abbrev=False
-        )
+    def add(name: str, run: Callable[..., None], text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, allow_abbrev=False)
         command.set_defaults(run=run)
+        _add_common_options(command, default)
         return command
 
-    index = add("index", _index, "Bring the index up to date with the notes.", as_json)
+    index = add("index", _index, "Bring the index up to date with the notes.")
     index.add_argument("--full", action="store_true", help="encode every note again")
-    search = add("search", _search, "Show the best passages for a question.", as_json)
+    search = add("search", _search, "Show the best passages for a question.")
     search.add_argument("question")
     search.add_argument("-k", type=_positive, default=default.passages, help="number of passages")
-    ask = add("ask", _ask, "Answer one question.", as_json)
+    ask = add("ask", _ask, "Answer one question.")
     ask.add_argument("question")
     chat = add("chat", _chat, "Hold a conversation in the terminal.")
-    chat.add_argument(
-        "--jsonl", action="store_true", help="read questions from stdin as JSON, one a line"
-    )
-    evaluate = add("eval", _eval, "Measure retrieval and refusals on question files.", as_json)
+    chat.add_argument("--jsonl", action="store_true", help="read questions from stdin, as JSON")
+    evaluate = add("eval", _eval, "Measure retrieval and refusals on question files.")
     evaluate.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    for command in (index, search, ask, evaluate):
+        command.add_argument("--json", action="store_true", help="print JSON on stdout only")
     serve = add("serve", _serve, "Serve the chat and the notes as a web page.")
     serve.add_argument("--host", default=default.host, help="address to listen on")
     serve.add_argument("--port", type=_port, default=default.port, help="port to listen on")
     return parser
+
+
+def _add_common_options(command: argparse.ArgumentParser, default: Settings) -> None:
+    command.add_argument("--corpus", type=Path, default=default.corpus, help="folder of notes")
+    command.add_argument("--index", type=Path, default=default.index, help="folder of the index")
+    command.add_argument("--encoder", default=default.encoder, help="hub id or folder")
+    command.add_argument("--generator", default=default.generator, help="hub id or folder")
+    command.add_argument("-v", "--verbose", action="store_true", help="tell what is being done")
 
 
 def _settings(options: argparse.Namespace) -> Settings:
@@ -172,8 +170,8 @@ def _parse_line(line: str) -> tuple[str, str]:
         raise ConversationError(
             'Not a question: write {"conversation": "c1", "question": "..."} on one line.'
         ) from error
-    if not isinstance(name, str) or not isinstance(question, str):
-        raise ConversationError('"conversation" and "question" must be strings.')
+    if not isinstance(name, str) or not isinstance(question, str) or not is_unicode(name):
+        raise ConversationError('"conversation" and "question" must be strings of Unicode.')
     return name, question
 
 
@@ -199,12 +197,19 @@ def serve(settings: Settings) -> None:
     """Bring the index up to date and serve the pages until interrupted; as `app.py` does."""
     from rag_tutor import indexing, ui
 
+    ui.require_free_port(settings)
     if not indexing.is_current(settings.corpus, settings.index, settings.encoder):
-        build_index(settings)
+        try:
+            build_index(settings)
+        except CorpusError as error:
+            if not settings.corpus.is_dir():
+                raise
+            # The notes can be written on the page.
+            print(f"rag-tutor: {error}", file=sys.stderr)
     ui.serve(settings)
 
 
-def build_index(settings: Settings, full: bool = False) -> Any:
+def build_index(settings: Settings, full: bool = False) -> "IndexReport":
     """Update the index with a progress bar on stderr; returns the IndexReport."""
     from tqdm import tqdm
 
@@ -296,8 +301,8 @@ def _print_json(value: Any) -> None:
 
 
 def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above 0")
+    if not text.isdecimal() or not 0 < int(text) <= 1_000:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")
     return int(text)
 
 

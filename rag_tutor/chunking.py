@@ -68,7 +68,8 @@ class _Section:
 def chunk_document(document: Document, count_tokens: CountTokens, max_tokens: int) -> list[Chunk]:
     """Cut a document into chunks that don't overlap, in the order of the text.
 
-    Each line with text is in a chunk, or is a heading in the path of the chunks below it.
+    Each line with text is in a chunk, or is a heading in the path of the chunks below it
+    (which keeps 160 characters of a heading, and the innermost ones where many don't fit).
     `searchable_text` of a chunk takes at most `max_tokens` as `count_tokens` counts them.
     """
     cutter = _Cutter(document, count_tokens, max_tokens)
@@ -86,19 +87,24 @@ def searchable_text(chunk: Chunk) -> str:
 def plain_text(text: str) -> str:
     """Markdown without the signs that only draw it: emphasis, table rules, link addresses."""
     text = re.sub(r"^[ \t]*\|?[ \t]*:?-{2,}[-|: \t]*$", "", text, flags=re.MULTILINE)
-    text = re.sub(r"!?\[([^\]\n]*)\]\([^)\s]*\)", r"\1", text)
+    text = _without_links(text)
     text = re.sub(r"\*\*|`(?!``)(?<!``)", "", text)
     text = re.sub(r"(?<=\S)[ \t]{2,}", " ", text)
     return re.sub(r"\n{2,}", "\n", text)
 
 
 def clean_heading(line: str) -> str:
-    """A heading as a person would say it: no Markdown signs, no leading number."""
-    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", line)
+    """A heading as a person would say it: no Markdown signs, no leading number, 160 characters."""
+    text = _without_links(line[: 8 * _MAX_HEADING_CHARACTERS])
     text = re.sub(r"^[\s>]*#{1,6}\s+", "", text)
     text = re.sub(r"[*_`]+", "", text)
     text = re.sub(r"^\s*\d{1,3}[.)]\s+", "", text)
     return " ".join(text.split())[:_MAX_HEADING_CHARACTERS].strip(" #:")
+
+
+def _without_links(text: str) -> str:
+    """Links and images as their text alone; what follows "[" is bounded, to stay linear."""
+    return re.sub(r"!?\[([^\[\]\n]{0,500})\]\([^()\s]{0,2000}\)", r"\1", text)
 
 
 class _Cutter:
@@ -114,11 +120,13 @@ class _Cutter:
 
     def cut(self, section: _Section, above: tuple[str, ...]) -> Iterator[Chunk]:
         path = self._shorten((*above, section.title)) if section.title else above
-        if not section.blocks and not section.sections:
+        if not section.blocks and len(section.sections) <= 1:
+            for below in section.sections:
+                yield from self.cut(below, path)
             return
         first = section.blocks[0].first if section.blocks else section.sections[0].blocks[0].first
         whole = self._span(first, section.last)
-        is_one_subject = bool(section.title) or len(section.sections) <= 1
+        is_one_subject = bool(section.title) or not section.sections
         if is_one_subject and self._fits(path, whole):
             yield from self._chunk(path, whole)
             return
@@ -252,7 +260,9 @@ def _outline(text: str) -> _Section:
             level += 0.1  # a title right below a title that has nothing of its own
         while stack[-1].level >= level:
             stack.pop()
-        section = _Section(level, clean_heading(lines[block.first]), [block])
+        title = " ".join(lines[block.first : block.last]) if block.kind == "heading" else ""
+        title = re.sub(r"\s[=-]+\s*$", "", title) or lines[block.first]
+        section = _Section(level, clean_heading(title), [block])
         stack[-1].sections.append(section)
         stack.append(section)
     return stack[0]

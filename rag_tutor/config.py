@@ -31,10 +31,10 @@ def settings_from(environment: Mapping[str, str]) -> Settings:
     """Settings with RAG_TUTOR_CORPUS, _INDEX, _ENCODER, _GENERATOR taken from the environment."""
     default = Settings()
     return Settings(
-        corpus=Path(environment.get("RAG_TUTOR_CORPUS", default.corpus)),
-        index=Path(environment.get("RAG_TUTOR_INDEX", default.index)),
-        encoder=environment.get("RAG_TUTOR_ENCODER", default.encoder),
-        generator=environment.get("RAG_TUTOR_GENERATOR", default.generator),
+        corpus=Path(environment.get("RAG_TUTOR_CORPUS") or default.corpus),
+        index=Path(environment.get("RAG_TUTOR_INDEX") or default.index),
+        encoder=environment.get("RAG_TUTOR_ENCODER") or default.encoder,
+        generator=environment.get("RAG_TUTOR_GENERATOR") or default.generator,
     )
 
 

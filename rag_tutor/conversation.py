@@ -40,9 +40,20 @@ def check_question(question: str) -> str:
             f"The question has {len(question):,} characters; at most "
             f"{MAX_QUESTION_CHARACTERS:,} can be read. Shorten it."
         )
+    if not is_unicode(question):
+        raise ConversationError("The question is not valid Unicode. Type it again.")
     if not words(question):
         raise ConversationError("The question has no words in it. Type a question in words.")
     return question
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text has no half of a character pair, which no model can read."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def standalone_question(

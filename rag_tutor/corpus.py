@@ -17,6 +17,7 @@ from rag_tutor.errors import CorpusError
 
 NOTE_SUFFIXES = frozenset({".md", ".markdown", ".txt", ".text"})
 MAX_NOTE_BYTES = 5_000_000
+_TOO_LARGE = f"larger than {MAX_NOTE_BYTES // 1_000_000} MB. Split it into several notes."
 
 # Only what makes text findable: a note keeps its own quotes, ligatures and entities.
 _REPAIR = ftfy.TextFixerConfig(
@@ -46,8 +47,10 @@ def scan_corpus(folder: Path) -> tuple[list[str], list[Skipped]]:
     """List the note files of a folder and its sub-folders, sorted, and what is passed over.
 
     Links are not followed, so a loop of them can't trap the walk.
-    Raises CorpusError if the folder doesn't exist or can't be listed.
+    Raises CorpusError if there is no such folder.
     """
+    if folder.is_file():
+        raise CorpusError(f"{folder} is a file. Name the folder of the notes with --corpus.")
     if not folder.is_dir():
         raise CorpusError(
             f"There is no folder of notes at {folder}. Create it and put Markdown or text "
@@ -73,10 +76,7 @@ def read_document(folder: Path, document_id: str) -> Document:
     path = _resolve(folder, document_id)
     try:
         if path.stat().st_size > MAX_NOTE_BYTES:
-            raise CorpusError(
-                f"{document_id} is larger than {MAX_NOTE_BYTES // 1_000_000} MB. "
-                "Split it into several notes."
-            )
+            raise CorpusError(f"{document_id} is {_TOO_LARGE}")
         content = path.read_bytes()
     except OSError as error:
         raise CorpusError(f"{document_id} can't be read: {error.strerror}.") from error
@@ -87,29 +87,40 @@ def read_document(folder: Path, document_id: str) -> Document:
     return Document(document_id, _title(text, document_id), text, content_hash(content))
 
 
-def hash_document(folder: Path, document_id: str) -> str:
-    """Return the content hash of a note without decoding it. Raises CorpusError."""
-    try:
-        return content_hash(_resolve(folder, document_id).read_bytes())
-    except OSError as error:
-        raise CorpusError(f"{document_id} can't be read: {error.strerror}.") from error
-
-
 def save_document(folder: Path, document_id: str, text: str) -> None:
-    """Write a note as UTF-8, keeping the line ends that its file has.
+    """Write a note as UTF-8; a file whose lines end as on Windows keeps them so.
 
-    Raises CorpusError if the name isn't that of a note inside the corpus, or the disk
-    refuses; then the note is as it was.
+    Raises CorpusError if the name isn't that of a note inside the corpus, the text is too
+    large or no Unicode, or the disk refuses; then the note is as it was.
     """
     path = _resolve(folder, document_id)
     text = text.replace("\r\n", "\n")
     try:
-        if path.exists() and b"\r\n" in path.read_bytes():
-            text = text.replace("\n", "\r\n")
+        if path.exists():
+            before = path.read_bytes()
+            if 2 * before.count(b"\r\n") > before.count(b"\n"):
+                text = text.replace("\n", "\r\n")
+        content = text.encode("utf-8")
+        if len(content) > MAX_NOTE_BYTES:
+            raise CorpusError(f"{document_id} is not saved: {_TOO_LARGE}")
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, text.encode("utf-8"))
+        replace_file(path, content)
+    except UnicodeEncodeError as error:
+        raise CorpusError(f"{document_id} is not saved: its text is no valid Unicode.") from error
     except OSError as error:
         raise CorpusError(f"{document_id} can't be saved: {error.strerror}.") from error
+
+
+def create_document(folder: Path, document_id: str, text: str) -> None:
+    """Write a new note. Raises CorpusError as `save_document` does, and if there is one.
+
+    Names that differ in case only are one name, as they are on Windows and macOS.
+    """
+    path = _resolve(folder, document_id)
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    if path.name.casefold() in {other.name.casefold() for other in beside}:
+        raise CorpusError(f"There is a note named {document_id} already.")
+    save_document(folder, document_id, text)
 
 
 def content_hash(content: bytes) -> str:
@@ -196,10 +207,13 @@ def _resolve(folder: Path, document_id: str) -> Path:
     pure = PurePosixPath(document_id)
     path = folder.joinpath(*pure.parts)
     if (
-        "\0" in document_id
+        pure.as_posix() != document_id  # one note, one name: no "./a.md", no "a//b.md"
+        or "\0" in document_id
+        or "\\" in document_id
+        or pure.is_absolute()
         or any(part.startswith(".") for part in pure.parts)
         or path.suffix.lower() not in NOTE_SUFFIXES
-        or not path.resolve().is_relative_to(folder.resolve())
+        or not _is_inside(path, folder)
     ):
         raise CorpusError(
             f"{document_id!r} is not the name of a note. Use a path inside the corpus that "
@@ -208,6 +222,13 @@ def _resolve(folder: Path, document_id: str) -> Path:
     return path
 
 
+def _is_inside(path: Path, folder: Path) -> bool:
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a loop of links; Python 3.11 calls it a RuntimeError
+        return False
+
+
 def _title(text: str, document_id: str) -> str:
-    heading = re.search(r"^#{1,6}[ \t]+(.+?)[ \t#]*$", text, re.MULTILINE)
-    return heading.group(1).strip("*_` ") if heading else PurePosixPath(document_id).stem
+    heading = re.search(r"^#{1,6}[ \t]+(\S.*)", text, re.MULTILINE)
+    return heading[1][:200].strip("#*_` \t") if heading else PurePosixPath(document_id).stem

@@ -3,7 +3,8 @@
 Document -> Chunk -> Passage -> Answer (of Citations) -> Turn, each wrapping the one before.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator as PythonGenerator
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypedDict
 
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
+TextStream = PythonGenerator[str, None, None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +69,9 @@ class Citation:
 class Answer:
     """What the student reads. Each marker `[n]` in `text` has a citation numbered n.
 
-    `passages` are those that the generator was shown, in order: `[n]` is `passages[n - 1]`.
-    A refusal has no citations.
+    Markers stand outside code and in the order of `citations`. `passages` are those that were
+    read, in order: `[n]` is `passages[n - 1]`; the generator is shown their best sentences.
+    A refusal has no citations; its passages are what was found instead.
     """
 
     text: str
@@ -132,5 +135,5 @@ class Generator(Protocol):
     def count_tokens(self, text: str) -> int:
         """Number of tokens that `text` takes."""
 
-    def stream(self, messages: Sequence[Message], max_tokens: int) -> Iterator[str]:
-        """Yield the reply in pieces as it is written. Closing the iterator stops the model."""
+    def stream(self, messages: Sequence[Message], max_tokens: int) -> TextStream:
+        """Yield the reply in pieces as it is written. Closing the stream stops the model."""

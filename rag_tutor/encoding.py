@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from sentence_transformers import SentenceTransformer
@@ -11,7 +10,7 @@ from transformers.utils import logging as transformers_logging
 from rag_tutor.config import DEFAULT_ENCODER
 from rag_tutor.domain import Vectors
 from rag_tutor.errors import ModelUnavailableError
-from rag_tutor.weights import default_encoder_folder
+from rag_tutor.weights import default_encoder_folder, first_line, is_folder, model_identity
 
 _BATCH = 32
 transformers_logging.disable_progress_bar()
@@ -59,17 +58,13 @@ def load_encoder(name: str) -> SentenceEncoder:
     Only a hub id reaches for the network, and only if it isn't cached yet.
     Raises ModelUnavailableError.
     """
-    is_local = name == DEFAULT_ENCODER or Path(name).exists()
-    source = str(default_encoder_folder()) if name == DEFAULT_ENCODER else name
+    is_default = name == DEFAULT_ENCODER
+    source = str(default_encoder_folder()) if is_default else name
     try:
-        model = SentenceTransformer(source, local_files_only=is_local)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        model = SentenceTransformer(source, local_files_only=is_default or is_folder(name))
+    except Exception as error:  # what a broken model raises is anybody's guess
         raise ModelUnavailableError(
-            f"No encoder could be loaded from {name!r}: {_first_line(error)} "
+            f"No encoder could be loaded from {name!r}: {first_line(error)} "
             "Name a folder or hub id of a sentence-transformers model with --encoder."
         ) from error
-    return SentenceEncoder(name, model)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n", 1)[0].rstrip(".") + "."
+    return SentenceEncoder(model_identity(name), model)

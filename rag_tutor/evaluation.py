@@ -56,7 +56,7 @@ def _asked(item: Item, search: Search) -> Iterator[tuple[str, Item, Turn]]:
 
 def _items(path: Path) -> Iterator[Item]:
     try:
-        lines = path.read_text(encoding="utf-8").split("\n")
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise TutorError(f"{path} can't be read: {error}.") from error
     for number, line in enumerate(lines, start=1):
@@ -64,13 +64,25 @@ def _items(path: Path) -> Iterator[Item]:
             continue
         try:
             item = json.loads(line)
-            for asked in item.get("turns", [item]):
-                asked["question"], asked["evidence"], asked["alternatives"], asked["answerable"]
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            turns = item.get("turns", [item])
+            valid = bool(turns) and all(map(_is_question, turns))
+            valid = valid and all(isinstance(turn["standalone"], str) for turn in turns[1:])
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            valid = False
+        if not valid:
             raise TutorError(
-                f"{path}, line {number} is no question or conversation: {error!r}."
-            ) from error
+                f"{path}, line {number} is no question or conversation of the form that "
+                "`rag-tutor eval` reads; the README shows one."
+            )
         yield item
+
+
+def _is_question(item: Item) -> bool:
+    sets = [item["evidence"], *item["alternatives"]] if item["answerable"] else []
+    return isinstance(item["question"], str) and all(
+        bool(one) and all(isinstance(part["doc"] + part["quote"], str) for part in one)
+        for one in sets
+    )
 
 
 def _metrics(asked: Sequence[tuple[Item, Turn]]) -> dict[str, float]:

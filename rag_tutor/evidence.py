@@ -10,7 +10,7 @@ import numpy as np
 
 from rag_tutor.chunking import clean_heading, plain_text
 from rag_tutor.domain import Encoder, Passage
-from rag_tutor.sentences import Span, sentence_spans
+from rag_tutor.sentences import TABLE_RULE, Span, sentence_spans
 from rag_tutor.words import content_words, words
 
 _MIN_WORDS = 4
@@ -26,7 +26,6 @@ _NO_STATEMENT = re.compile(
     r"\s*(?:#|!\[)|.*https?://|.*[?:][*_`\s]*$|\s*\d{1,3}[.)]\s+\*\*.*\*\*\s*$", re.DOTALL
 )
 _LABEL = re.compile(r"[*_`]*(?:answer|ans|solution|a)[`*_]*:[`*_]*\s+", re.IGNORECASE)
-_TABLE_RULE = re.compile(r"\s*\n[ \t]*\|?[ \t]*:?-{2,}")
 _LIST_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+")
 _ASKS_FOR_SEVERAL = re.compile(
     r"\b(?:list|name (?:all|the|some)|give me|collect|every|all the|steps?|what are|which are"
@@ -115,8 +114,9 @@ def _states_something(text: str, span: Span) -> bool:
     sentence = text[slice(*span)]
     if _NO_STATEMENT.match(sentence) or len(words(plain_text(sentence))) < _MIN_WORDS:
         return False
-    if sentence.startswith("|"):
-        return not _TABLE_RULE.match(text, span[1])
+    if "|" in sentence:
+        below = text[span[1] + 1 :].split("\n", 1)[0]
+        return not ("|" in below and TABLE_RULE.fullmatch(below))  # the head of a table
     finished = sentence.rstrip("*_`)\"'”’")[-1:] in ".!…;" or _LIST_ITEM.match(sentence)
     return bool(finished) or "\n" in sentence or len(words(sentence)) > _MAX_TITLE_WORDS
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import filelock
 import torch
+from jinja2 import TemplateError
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -27,10 +28,16 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
+from rag_tutor.atomic import sync_file, sync_folder
 from rag_tutor.config import DEFAULT_GENERATOR, cache_folder
-from rag_tutor.domain import Message
+from rag_tutor.domain import Message, TextStream
 from rag_tutor.errors import ModelUnavailableError
-from rag_tutor.weights import GENERATOR_SHA256, default_generator_file
+from rag_tutor.weights import (
+    GENERATOR_SHA256,
+    default_generator_file,
+    first_line,
+    is_folder,
+)
 
 _LOOP_TOKENS = 8
 transformers_logging.disable_progress_bar()
@@ -53,7 +60,7 @@ class LanguageModel:
         """Number of tokens of a text, without special ones."""
         return len(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
 
-    def stream(self, messages: Sequence[Message], max_tokens: int) -> Iterator[str]:
+    def stream(self, messages: Sequence[Message], max_tokens: int) -> TextStream:
         """Yield the reply in pieces, decoded greedily; it ends early where it starts to loop.
 
         Closing the iterator stops the model before its next token.
@@ -92,14 +99,27 @@ class LanguageModel:
 
     def _prompt(self, messages: Sequence[Message]) -> dict[str, Any]:
         if self._tokenizer.chat_template:
-            encoded = self._tokenizer.apply_chat_template(
-                list(messages), add_generation_prompt=True, return_tensors="pt", return_dict=True
-            )
+            encoded = self._apply_template(messages)
         else:
             text = "\n\n".join(message["content"] for message in messages)
             encoded = self._tokenizer(text, return_tensors="pt")
         encoded = encoded.to(self._model.device)
         return {key: encoded[key] for key in ("input_ids", "attention_mask")}
+
+    def _apply_template(self, messages: Sequence[Message]) -> Any:
+        form = {"add_generation_prompt": True, "return_tensors": "pt", "return_dict": True}
+        try:
+            return self._tokenizer.apply_chat_template(list(messages), **form)
+        except TemplateError:  # some templates know no system role
+            return self._tokenizer.apply_chat_template(_without_system(messages), **form)
+
+
+def _without_system(messages: Sequence[Message]) -> list[Message]:
+    """The same messages with the system's words put before the first of the user's."""
+    system = "\n\n".join(each["content"] for each in messages if each["role"] == "system")
+    rest = [each for each in messages if each["role"] != "system"]
+    first: Message = {"role": "user", "content": f"{system}\n\n{rest[0]['content']}"}
+    return [first, *rest[1:]]
 
 
 class _Stop(StoppingCriteria):  # type: ignore[misc]
@@ -123,43 +143,62 @@ def load_generator(name: str) -> LanguageModel:
     Only a hub id reaches for the network, and only if it isn't cached yet.
     Raises ModelUnavailableError.
     """
-    is_local = name == DEFAULT_GENERATOR or Path(name).exists()
+    if name == DEFAULT_GENERATOR:
+        return _load_default()
     try:
-        source = str(_converted_default()) if name == DEFAULT_GENERATOR else name
-        tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=is_local)
-        model = AutoModelForCausalLM.from_pretrained(
-            source, dtype=torch.bfloat16, local_files_only=is_local
-        )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        reason = str(error).strip().split("\n", 1)[0].rstrip(".")
+        return _load(name, name, is_local=is_folder(name))
+    except Exception as error:
         raise ModelUnavailableError(
-            f"No generator could be loaded from {name!r}: {reason}. "
+            f"No generator could be loaded from {name!r}: {first_line(error)} "
             "Name a folder or hub id of a causal language model with --generator."
         ) from error
+
+
+def _load(name: str, source: str, is_local: bool) -> LanguageModel:
+    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=is_local)
+    model = AutoModelForCausalLM.from_pretrained(
+        source, dtype=torch.bfloat16, local_files_only=is_local
+    )
     return LanguageModel(name, model.eval(), tokenizer)
 
 
-def _converted_default() -> Path:
-    """The default generator's weights as safetensors in bf16, converted at the first call."""
+def _load_default() -> LanguageModel:
+    """The default generator in bf16, its weights converted at the first call or if damaged."""
     file = default_generator_file()
     cache = cache_folder()
     folder = cache / f"{DEFAULT_GENERATOR}-bf16-{GENERATOR_SHA256[:12]}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with filelock.FileLock(cache / "convert.lock"):
-        if not folder.is_dir():
-            _log.info("converting %s once", file.name)
-            for left_over in cache.glob("unfinished-*"):
-                shutil.rmtree(left_over, ignore_errors=True)
-            unfinished = cache / f"unfinished-{uuid.uuid4().hex}"
-            _convert(file, unfinished)
-            unfinished.rename(folder)
-    return folder
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(cache / "convert.lock"):
+            if not folder.is_dir():
+                _convert(file, folder)
+            try:
+                return _load(DEFAULT_GENERATOR, str(folder), is_local=True)
+            except Exception as error:  # noqa: BLE001  (whatever is wrong with a cached copy)
+                _log.warning("the converted weights are damaged (%s); converting again", error)
+                shutil.rmtree(folder)
+                _convert(file, folder)
+                return _load(DEFAULT_GENERATOR, str(folder), is_local=True)
+    except OSError as error:
+        raise ModelUnavailableError(
+            f"The converted weights of the default generator can't be kept in {cache}: "
+            f"{error}. Make room, or name another folder with RAG_TUTOR_CACHE."
+        ) from error
 
 
 def _convert(file: Path, target: Path) -> None:
+    """Convert a GGUF file beside its target, and put it there whole."""
+    _log.info("converting %s once", file.name)
+    for left_over in target.parent.glob("unfinished-*"):
+        shutil.rmtree(left_over, ignore_errors=True)
+    unfinished = target.parent / f"unfinished-{uuid.uuid4().hex}"
     source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    AutoTokenizer.from_pretrained(**source).save_pretrained(target)
+    AutoTokenizer.from_pretrained(**source).save_pretrained(unfinished)
     model = AutoModelForCausalLM.from_pretrained(
         **source, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
     )
-    model.save_pretrained(target)
+    model.save_pretrained(unfinished)
+    for path in unfinished.iterdir():
+        sync_file(path)
+    unfinished.rename(target)
+    sync_folder(target.parent)

@@ -1,23 +1,24 @@
 """Ties an answer to its passages: numbers them into a prompt, checks each sentence that was
 written, quotes the notes; knows nothing of models or of how passages are found.
 
-A written sentence counts as supported if one sentence of one passage says it in the same
-words: that is what can be checked without a model, and it errs on the side of quoting.
+A written sentence counts as supported if one sentence of one passage, or its heading, holds
+all of its words in the same order, and its numbers, names and negation: it may only leave
+words out. That can be checked without a model, and errs on the side of quoting.
 """
 
 import re
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rag_tutor.chunking import plain_text
 from rag_tutor.domain import Citation, Message, Passage
 from rag_tutor.evidence import Evidence, statement_spans
-from rag_tutor.words import content_words, numbers, share_in_order
+from rag_tutor.sentences import TABLE_RULE
+from rag_tutor.words import claim_words, content_words, numbers, share_in_order
 
 MARKER = re.compile(r"[ \t]*\[(\d{1,3}(?:,\s*\d{1,3})*)\]")
-# The share of a sentence's content words that its source must hold, in the same order.
-_SUPPORT = 0.8
-_MIN_CONTENT_WORDS = 3
+_MIN_WORDS = 3
 
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nor|neither|without|cannot)\b|n['’]t\b", re.IGNORECASE
@@ -56,16 +57,13 @@ class Support:
     def find(self, sentence: str) -> Citation | None:
         """The citation that supports a sentence, which passage it claims notwithstanding."""
         text = plain_text(without_markers(sentence))
-        wanted = content_words(text)
-        if len(wanted) < _MIN_CONTENT_WORDS or not statement_spans(text):
+        claimed = claim_words(text)
+        if len(claimed) < _MIN_WORDS or not statement_spans(text):
             return None
-        scored = [(share_in_order(wanted, each.words), each) for each in self._statements]
-        fitting = [
-            (share, each)
-            for share, each in scored
-            if share >= _SUPPORT and _agrees(text, each.text)
-        ]
-        return max(fitting, key=lambda pair: pair[0])[1].citation if fitting else None
+        for each in self._statements:
+            if share_in_order(claimed, each.words) == 1 and _agrees(text, each.text):
+                return each.citation
+        return None
 
 
 def prompt(question: str, evidence: Sequence[Evidence]) -> list[Message]:
@@ -86,20 +84,29 @@ def prompt(question: str, evidence: Sequence[Evidence]) -> list[Message]:
 
 
 def without_markers(text: str) -> str:
-    """The text without its markers `[n]`."""
-    return MARKER.sub("", text)
+    """The text without its markers `[n]`, those included that their removal would form."""
+    while (shorter := MARKER.sub("", text)) != text:
+        text = shorter
+    return text
+
+
+def escape_markers(text: str) -> str:
+    """Keep a "[3]" that stands in a note from being taken for a marker; it looks the same."""
+    return re.sub(r"\[(?=\d[\d,\s]*\])", "[\u2060", text)
 
 
 def quotation(item: Evidence, passages: Sequence[Passage]) -> tuple[str, Citation]:
-    """A sentence of the notes as a Markdown block quote with its marker, and its citation."""
+    """A sentence of the notes as a Markdown block quote with its marker, and its citation.
+
+    Markers stand outside code, which is quoted as it is.
+    """
     passage = passages[item.number - 1]
-    marker = f" [{item.number}]"
-    if item.text.lstrip().startswith(("```", "~~~", "$$")):
-        block = f"{item.text}\n\n{marker.strip()}"
-    elif item.text.startswith("|"):
-        block = "- " + _escape_markers(_row_as_text(item, passage)) + marker
+    marker = f"[{item.number}]"
+    text = textwrap.dedent(_LIST_MARK.sub(lambda mark: " " * len(mark[0]), item.text, count=1))
+    if text.startswith(("```", "~~~", "$$")):
+        block = f"{text}\n\n{marker}"
     else:
-        block = "- " + _escape_markers(_one_line(_LIST_MARK.sub("", item.text, count=1))) + marker
+        block = f"- {escape_markers(_row_as_text(item, passage) or _one_line(text))} {marker}"
     quoted = "\n".join(f"> {line}".rstrip() for line in block.split("\n"))
     return quoted, Citation(item.number, passage, item.start, item.end)
 
@@ -108,7 +115,7 @@ def _statement(number: int, passage: Passage, start: int, end: int) -> _Statemen
     chunk = passage.chunk
     text = " ".join([*chunk.heading[-1:], plain_text(chunk.text[start:end])])
     citation = Citation(number, passage, chunk.start + start, chunk.start + end)
-    return _Statement(citation, tuple(content_words(text)), text)
+    return _Statement(citation, tuple(claim_words(text)), text)
 
 
 def _agrees(sentence: str, source: str) -> bool:
@@ -125,19 +132,17 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _escape_markers(text: str) -> str:
-    """A "[3]" that stands in a note is no marker of ours."""
-    return re.sub(r"\[(\d[\d,\s]*)\]", r"\\[\1\\]", text)
-
-
 def _row_as_text(item: Evidence, passage: Passage) -> str:
-    """A row of a table as "first cell: column: value; ..." if its header is in the passage."""
-    cells = _cells(item.text)
+    """A row of a table as "first cell — column: value; ..."; nothing for other sentences."""
     above = passage.chunk.text[: item.start - passage.chunk.start].rsplit("\n\n", 1)[-1]
-    header = _cells(above.split("\n", 1)[0]) if above.startswith("|") else []
-    if len(header) != len(cells) or len(cells) < 2:
+    header, *rest = above.split("\n")
+    in_table = bool(rest) and bool(TABLE_RULE.fullmatch(rest[0]))
+    if not in_table and not item.text.startswith("|"):
+        return ""
+    cells, names = _cells(item.text), _cells(header)
+    if not in_table or len(names) != len(cells) or len(cells) < 2:
         return " · ".join(cells)
-    pairs = (f"{name}: {cell}" for name, cell in zip(header[1:], cells[1:], strict=True))
+    pairs = (f"{name}: {cell}" for name, cell in zip(names[1:], cells[1:], strict=True))
     return f"{cells[0]} — {'; '.join(pairs)}"
 
 

@@ -21,6 +21,7 @@ from rag_tutor.chunking import CHUNKING_VERSION, chunk_document, searchable_text
 from rag_tutor.corpus import Skipped, read_document, scan_corpus
 from rag_tutor.domain import Chunk, Document, Encoder, Vectors
 from rag_tutor.errors import CorpusError, IndexMissingError, StaleIndexError, TutorError
+from rag_tutor.weights import model_identity
 from rag_tutor.words import content_words
 
 MAX_CHUNK_TOKENS = 256
@@ -84,14 +85,19 @@ def update_index(
             return _update(corpus, index, encoder, full, progress, started)
     except OSError as error:
         raise TutorError(
-            f"The index at {index} can't be written: {error}. The old one is still in use."
+            f"The index at {index} can't be written: {error}. An older one stays in use. "
+            "Make room or mend the folder's rights, or name another folder with --index."
         ) from error
 
 
 def is_current(corpus: Path, index: Path, encoder_name: str) -> bool:
     """Whether the index holds exactly the notes as they are now. Loads no model."""
     old = _open_old(index)
-    if not old or old.manifest.encoder != encoder_name or old.manifest.chunking != _CHUNKING:
+    if (
+        not old
+        or old.manifest.encoder != model_identity(encoder_name)
+        or old.manifest.chunking != _CHUNKING
+    ):
         return False
     documents, _ = _read_all(corpus)
     return {document.id: document.content_hash for document in documents} == old.manifest.documents
@@ -213,7 +219,8 @@ def _write(index: Path, encoder: Encoder, hashes: dict[str, str], rows: Sequence
 
 def _reusable(old: store.Store | None, encoder: Encoder) -> dict[tuple[str, str], _Rows]:
     """What the old index holds of each note, by id and content hash, if it is of this kind."""
-    if old is None or old.manifest.encoder != encoder.name or old.manifest.chunking != _CHUNKING:
+    kind = (encoder.name, encoder.dimension, _CHUNKING)
+    if old is None or (old.manifest.encoder, old.manifest.dimension, old.manifest.chunking) != kind:
         return {}
     rows: dict[str, list[int]] = {name: [] for name in old.manifest.documents}
     for row, chunk in enumerate(old.chunks):

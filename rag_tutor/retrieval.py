@@ -18,6 +18,8 @@ _RANK_CONSTANT = 60
 # A chunk repeats another if this share of its different words stands in the other one.
 _REPETITION = 0.9
 _COVERAGE_WEIGHT = 0.3
+# As many as an answer is made from by default, whatever number is asked for.
+_COVERING = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,7 @@ def retrieve(store: Store, encoder: Encoder, queries: Sequence[Query], limit: in
     passages = tuple(islice(_without_repetitions(ranked), limit))
     similarity = max(hits[0][1] for hits in dense)
     own_words = next((query.text for query in queries if content_words(query.text)), "")
-    covered = _coverage(store, own_words, [passage.chunk for passage in passages])
+    covered = _coverage(store, own_words, [passage.chunk for passage in passages[:_COVERING]])
     return Retrieval(passages, similarity + _COVERAGE_WEIGHT * covered)
 
 

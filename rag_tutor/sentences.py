@@ -6,16 +6,20 @@ characters of the text that was passed in.
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, takewhile
 
 Span = tuple[int, int]
 
-_FENCE = re.compile(r"[ \t]*(```+|~~~+|\$\$)")
+TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*")
+_FENCE = re.compile(r"[ \t]*(?:[-*+•][ \t]+|\d{1,3}[.)][ \t]+)?(`{3,}|~{3,})[^`]*$")
 _NEW_UNIT = re.compile(
     r"[ \t]*(?:[-*+•][ \t]+|\d{1,3}[.)][ \t]+|#{1,6}[ \t]|\||>|\*\*[^*\n]+\*\*:?[ \t]*$)"
 )
 _HEADING = re.compile(r"[ \t]*#{1,6}[ \t]")
-_RULE_OR_TABLE_LINE = re.compile(r"[ \t]*(?:[-*_=][ \t]*){3,}$|[ \t]*\|[ \t:|+-]+$")
+_RULE = re.compile(r"[ \t]*(?:[-*_=][ \t]*){3,}")
+# A full stop inside of these ends nothing.
+_CODE_OR_FORMULA = re.compile(r"`[^`\n]+`|\$(?!\s)[^$\n]*[^$\s]\$(?!\d)")
 _SENTENCE_END = re.compile(
     r"""[.!?…]["'”’)\]*_`]*(?:[ \t]*\[\d+\])*(?![ \t]*\[\d+\])(?=\s+["'“‘(\[*_`$]*[A-Z0-9ÄÖÜÀ-Þ])"""
 )
@@ -34,61 +38,73 @@ def sentence_spans(text: str) -> list[Span]:
     """
     spans: list[Span] = []
     for start, end, is_prose in _units(text):
+        while start < end and text[start].isspace():
+            start += 1
+        while start < end and text[end - 1].isspace():
+            end -= 1
         if is_prose:
             spans.extend(_split_prose(text, start, end))
-        else:
+        elif start < end:
             spans.append((start, end))
     return spans
 
 
 def _units(text: str) -> Iterator[tuple[int, int, bool]]:
-    """Runs of lines that belong together, trimmed; True if they hold prose."""
-    start = end = 0
-    fence = ""
-    position = 0
-    for line in text.splitlines(keepends=True):
-        line_start, position = position, position + len(line)
-        mark = _FENCE.match(line)
-        if fence:
-            end = position
-            if mark and mark.group(1).startswith(fence):
-                yield from _trimmed(text, start, end, False)
-                fence, start = "", position
-        elif mark and line.strip() and line.count("$$") != 2:
-            yield from _trimmed(text, start, end, True)
-            fence, start, end = mark.group(1), line_start, position
-        elif not line.strip() or _RULE_OR_TABLE_LINE.match(line.rstrip("\n")):
-            yield from _trimmed(text, start, end, True)
-            start = end = position
+    """Runs of lines that belong together; True if they hold prose."""
+    lines = text.split("\n")
+    starts = [0, *accumulate(len(line) + 1 for line in lines)]
+    starts[-1] = len(text)
+    rows = _table_rows(lines)
+    first = at = 0  # the unit that is being read begins at the line `first`
+    while at < len(lines):
+        line, after = lines[at], _end_of_block(lines, at)
+        is_gap = not line.strip() or bool(_RULE.fullmatch(line) or TABLE_RULE.fullmatch(line))
+        if after or is_gap or at in rows or _NEW_UNIT.match(line):
+            yield starts[first], starts[at], True
+            first = at
+        if after or is_gap or at in rows or _HEADING.match(line):
+            at = after or at + 1
+            if not is_gap:
+                yield starts[first], starts[at], bool(_HEADING.match(line))
+            first = at
         else:
-            if _NEW_UNIT.match(line.rstrip("\n")):
-                yield from _trimmed(text, start, end, True)
-                start = line_start
-            elif start >= end:
-                start = line_start
-            end = position
-            if _HEADING.match(line):
-                yield from _trimmed(text, start, end, True)
-                start = end
-    yield from _trimmed(text, start, end, not fence)
+            at += 1
+    yield starts[first], len(text), True
 
 
-def _trimmed(text: str, start: int, end: int, is_prose: bool) -> Iterator[tuple[int, int, bool]]:
-    while start < end and text[start].isspace():
-        start += 1
-    while start < end and text[end - 1].isspace():
-        end -= 1
-    if start < end:
-        yield start, end, is_prose
+def _end_of_block(lines: Sequence[str], at: int) -> int:
+    """The line after the code block or formula that opens at a line; 0 if none does."""
+    if fence := _FENCE.match(lines[at]):
+        mark = fence[1]
+        closing = re.compile(rf"[ \t]*{re.escape(mark[0])}{{{len(mark)},}}[ \t]*")
+        following = range(at + 1, len(lines))
+        return next((line + 1 for line in following if closing.fullmatch(lines[line])), 0)
+    if lines[at].lstrip().startswith("$$"):
+        if lines[at].count("$$") == 2 and lines[at].rstrip().endswith("$$"):
+            return at + 1
+        if lines[at].count("$$") == 1:
+            following = range(at + 1, len(lines))
+            return next((line + 1 for line in following if "$$" in lines[line]), 0)
+    return 0
+
+
+def _table_rows(lines: Sequence[str]) -> set[int]:
+    """The rows of tables, their header included: lines around a rule that has a bar."""
+    rows: set[int] = set()
+    for at in range(1, len(lines)):
+        if "|" in lines[at] and TABLE_RULE.fullmatch(lines[at]) and "|" in lines[at - 1]:
+            rows.add(at - 1)
+            rows.update(takewhile(lambda row: "|" in lines[row], range(at + 1, len(lines))))
+    return rows | {at for at, line in enumerate(lines) if line.lstrip().startswith("|")}
 
 
 def _split_prose(text: str, start: int, end: int) -> Iterator[Span]:
-    if text[start] == "|":
-        yield start, end
-        return
+    whole = [match.span() for match in _CODE_OR_FORMULA.finditer(text, start, end)]
     for match in _SENTENCE_END.finditer(text, start, end):
         stop = match.start() + 1
         if _ABBREVIATION.search(text, start, stop) or _ITEM_NUMBER.fullmatch(text[start:stop]):
+            continue
+        if any(opening < match.start() < closing - 1 for opening, closing in whole):
             continue
         yield start, match.end()
         start = match.end()

@@ -14,6 +14,7 @@ import json
 import logging
 import math
 import re
+import shlex
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence, Set
@@ -33,7 +34,7 @@ from rag_tutor.words import content_words
 FORMAT = 1
 _CURRENT = "CURRENT"
 _BUILDS = "builds"
-_REBUILD = "Run: rag-tutor index --full"
+_BUILD_NAME = re.compile(r"[0-9a-f]{32}")
 
 Hits = list[tuple[int, float]]
 
@@ -110,20 +111,15 @@ class Store:
 
 
 def current_build(index: Path) -> str:
-    """The name of the build in use. Raises IndexMissingError."""
+    """The name of the build in use. Raises IndexMissingError or StaleIndexError."""
     try:
         return (index / _CURRENT).read_text(encoding="utf-8").strip()
     except FileNotFoundError as error:
-        raise IndexMissingError(
-            f"There is no index at {index} yet. Run: rag-tutor index"
-        ) from error
+        raise IndexMissingError(f"There is no index at {index} yet. {_command(index)}") from error
+    except NotADirectoryError as error:
+        raise StaleIndexError(f"{index} is a file. Name a folder with --index.") from error
     except (OSError, UnicodeDecodeError) as error:
-        raise StaleIndexError(f"The index at {index} can't be read: {error}. {_REBUILD}") from error
-
-
-def read_manifest(index: Path) -> Manifest:
-    """The manifest of the build in use. Raises IndexMissingError or StaleIndexError."""
-    return _manifest(index / _BUILDS / current_build(index))
+        raise _damaged(index, error) from error
 
 
 def open_store(index: Path) -> Store:
@@ -131,10 +127,10 @@ def open_store(index: Path) -> Store:
     build = current_build(index)
     try:
         return _load(index / _BUILDS / build)
-    except StaleIndexError:
+    except Exception as error:  # a damaged file can make the libraries raise anything
         # Another process may have swapped builds between the two reads.
         if current_build(index) == build:
-            raise
+            raise _damaged(index, error) from error
         return open_store(index)
 
 
@@ -160,7 +156,7 @@ def write_store(
         shutil.rmtree(folder, ignore_errors=True)
         raise
     for other in (index / _BUILDS).iterdir():
-        if other.name != name:
+        if other.name != name and _BUILD_NAME.fullmatch(other.name):
             shutil.rmtree(other, ignore_errors=True)
     return name
 
@@ -193,33 +189,42 @@ def _write(
 
 def _load(folder: Path) -> Store:
     manifest = _manifest(folder)
-    try:
-        lines = (folder / "chunks.jsonl").read_text(encoding="utf-8").split("\n")
-        chunks = tuple(_chunk(json.loads(line)) for line in lines if line)
-        serialised = np.frombuffer((folder / "vectors.faiss").read_bytes(), dtype=np.uint8)
-        vectors = faiss.deserialize_index(serialised)
-        bm25 = bm25s.BM25.load(folder / "bm25")
-        rows = {len(chunks), vectors.ntotal, bm25.scores["num_docs"]}
-        if len(rows) != 1 or vectors.d != manifest.dimension:
-            raise ValueError("its files don't belong together")
-    except (OSError, ValueError, KeyError, TypeError, EOFError, RuntimeError) as error:
-        raise StaleIndexError(f"The index in {folder} is damaged ({error}). {_REBUILD}") from error
+    lines = (folder / "chunks.jsonl").read_text(encoding="utf-8").split("\n")
+    chunks = tuple(_chunk(json.loads(line)) for line in lines if line)
+    serialised = np.frombuffer((folder / "vectors.faiss").read_bytes(), dtype=np.uint8)
+    vectors = faiss.deserialize_index(serialised)
+    bm25 = bm25s.BM25.load(folder / "bm25")
+    rows = {len(chunks), vectors.ntotal, bm25.scores["num_docs"]}
+    if len(rows) != 1 or vectors.d != manifest.dimension:
+        raise ValueError("its files don't belong together")
+    if not {chunk.document_id for chunk in chunks} <= manifest.documents.keys():
+        raise ValueError("it holds chunks of unknown notes")
     return Store(folder.name, manifest, chunks, vectors, bm25)
 
 
 def _manifest(folder: Path) -> Manifest:
-    try:
-        fields: Mapping[str, Any] = json.loads(
-            (folder / "manifest.json").read_text(encoding="utf-8")
-        )
-        if fields["format"] != FORMAT:
-            raise StaleIndexError(
-                f"The index in {folder} has format {fields['format']}, not {FORMAT}. {_REBUILD}"
-            )
-        return Manifest(**fields)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StaleIndexError(f"The index in {folder} is damaged ({error}). {_REBUILD}") from error
+    fields: Mapping[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    manifest = Manifest(**fields)
+    if manifest.format != FORMAT:
+        raise ValueError(f"it has format {manifest.format}, not {FORMAT}")
+    if not isinstance(manifest.documents, dict):
+        raise TypeError("its manifest lists no notes")
+    return manifest
 
 
 def _chunk(fields: dict[str, Any]) -> Chunk:
-    return Chunk(**{**fields, "heading": tuple(fields["heading"])})
+    chunk = Chunk(**{**fields, "heading": tuple(map(str, fields["heading"]))})
+    if not isinstance(chunk.text, str) or chunk.end - chunk.start != len(chunk.text):
+        raise ValueError("the text of a chunk doesn't fit its place")
+    return chunk
+
+
+def _damaged(index: Path, error: Exception) -> StaleIndexError:
+    reason = str(error) or type(error).__name__
+    return StaleIndexError(
+        f"The index at {index} can't be used ({reason}). {_command(index, '--full ')}"
+    )
+
+
+def _command(index: Path, option: str = "") -> str:
+    return f"Run: rag-tutor index {option}--index {shlex.quote(str(index))}"

@@ -3,21 +3,24 @@ knows nothing of how an answer is shown.
 """
 
 import functools
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Literal, TypedDict, TypeVar
 
 from rag_tutor import store as stores
 from rag_tutor.config import Settings
 from rag_tutor.conversation import check_question, standalone_question
-from rag_tutor.domain import Answer, Citation, Encoder, Generator, Passage, Turn
+from rag_tutor.domain import Answer, Citation, Encoder, Generator, Message, Passage, Turn
 from rag_tutor.errors import StaleIndexError
 from rag_tutor.evidence import Evidence, rank_evidence, select_evidence
-from rag_tutor.grounding import Support, prompt, quotation, without_markers
+from rag_tutor.grounding import Support, escape_markers, prompt, quotation, without_markers
 from rag_tutor.retrieval import Query, Retrieval, retrieve
 from rag_tutor.sentences import sentence_spans
+from rag_tutor.weights import model_identity
 
 # Below this relevance the notes are taken to hold no answer. Chosen on the development
 # questions with the default encoder: those off the subject reach 0.23, the others start at 0.46.
@@ -26,6 +29,8 @@ _TYPED_WEIGHT = 0.5
 _MAX_QUOTATIONS = 3
 _MAX_WRITTEN_SENTENCES = 3
 _MAX_TOKENS = 120
+# What a chat template adds around the messages, at most.
+_TEMPLATE_TOKENS = 64
 
 Model = TypeVar("Model")
 Stage = Literal["searching", "reading", "writing", "done"]
@@ -160,14 +165,19 @@ class Tutor:
         """Sentences the generator writes, as long as a passage supports each one."""
         support = Support(passages)
         said: set[tuple[int, int, int]] = set()
-        pieces = self._generator().stream(prompt(question, evidence), _MAX_TOKENS)
-        for sentence in _sentences(_timed(pieces, started, timings)):
-            citation = support.find(sentence)
-            # A small model that has left the notes, or repeats itself, doesn't come back.
-            if citation is None or _place(citation) in said or len(said) == _MAX_WRITTEN_SENTENCES:
-                break
-            said.add(_place(citation))
-            yield without_markers(sentence).strip(), citation
+        generator = self._generator()
+        messages = _fitting_prompt(question, evidence, generator)
+        pieces = generator.stream(messages, _MAX_TOKENS)
+        with closing(pieces):
+            for sentence in _sentences(pieces, started, timings):
+                citation = support.find(sentence)
+                # A small model that has left the notes, or repeats itself, doesn't come back.
+                if citation is None or _place(citation) in said:
+                    return
+                said.add(_place(citation))
+                yield without_markers(sentence).strip(), citation
+                if len(said) == _MAX_WRITTEN_SENTENCES:
+                    return
 
     def _retrieve(
         self, store: stores.Store, question: str, standalone: str, limit: int | None = None
@@ -187,11 +197,13 @@ class Tutor:
 
     def _load_store(self) -> stores.Store:
         store = stores.open_store(self.settings.index)
-        if store.manifest.encoder != self.settings.encoder:
+        wanted = model_identity(self.settings.encoder)
+        if store.manifest.encoder != wanted:
             raise StaleIndexError(
                 f"The index at {self.settings.index} was built by the encoder "
-                f"{store.manifest.encoder!r}, not {self.settings.encoder!r}. "
-                f"Run: rag-tutor index --encoder {self.settings.encoder}"
+                f"{store.manifest.encoder!r}, not {wanted!r}. Run: rag-tutor index "
+                f"--encoder {shlex.quote(self.settings.encoder)} "
+                f"--index {shlex.quote(str(self.settings.index))}"
             )
         return store
 
@@ -224,10 +236,26 @@ def _once(load: Callable[[], Model]) -> Callable[[], Model]:
     return get
 
 
-def _sentences(pieces: Iterator[str]) -> Iterator[str]:
+def _fitting_prompt(
+    question: str, evidence: Sequence[Evidence], generator: Generator
+) -> list[Message]:
+    """The prompt with as much of the evidence, the best first, as the generator can read."""
+    best = sorted(evidence, key=lambda item: -item.score)
+    while True:
+        kept = [item for item in evidence if item in best]
+        messages = prompt(question, kept)
+        needed = sum(generator.count_tokens(message["content"]) for message in messages)
+        room = generator.context_tokens - _MAX_TOKENS - _TEMPLATE_TOKENS
+        if needed <= room or len(best) <= 1:
+            return messages
+        best.pop()
+
+
+def _sentences(pieces: Iterator[str], started: float, timings: Timings) -> Iterator[str]:
     """The sentences of a text that arrives in pieces, each as soon as the next one begins."""
     text, done = "", 0
     for piece in pieces:
+        timings["first_token"] = timings["first_token"] or _milliseconds_since(started)
         text += piece
         spans = sentence_spans(text[done:])
         for start, end in spans[:-1]:
@@ -238,15 +266,10 @@ def _sentences(pieces: Iterator[str]) -> Iterator[str]:
         yield text[done + start : done + end]
 
 
-def _timed(pieces: Iterator[str], started: float, timings: Timings) -> Iterator[str]:
-    for piece in pieces:
-        timings["first_token"] = timings["first_token"] or _milliseconds_since(started)
-        yield piece
-
-
 def _refusal(passages: tuple[Passage, ...]) -> Answer:
     headings = dict.fromkeys(" > ".join(passage.chunk.heading[-2:]) for passage in passages)
     closest = "\n".join(f"- {heading}" for heading in list(filter(None, headings))[:3])
+    closest = escape_markers(closest)
     text = "I can't find this in your notes."
     if closest:
         text += f" The closest headings are:\n\n{closest}"

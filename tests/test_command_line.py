@@ -75,10 +75,26 @@ def test_an_expected_failure_is_one_line_and_exits_with_1(
     assert len(printed.err.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"question": "x"}',
+        '{"question": 5, "evidence": [], "alternatives": [], "answerable": false}',
+        '{"question": "x", "evidence": [], "alternatives": [], "answerable": true}',
+        '{"question": "x", "evidence": 5, "alternatives": [], "answerable": true}',
+        '{"question": "x", "evidence": [{"doc": "a"}], "alternatives": [], "answerable": true}',
+        '{"question": "x", "evidence": [5], "alternatives": null, "answerable": true}',
+        '{"turns": []}',
+        "[" * 100_000,
+        "5",
+        "[]",
+        "not json",
+    ],
+)
 def test_a_line_that_is_no_question_is_named(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    line: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    (tmp_path / "bad.jsonl").write_text('{"question": "x"}\n')
+    (tmp_path / "bad.jsonl").write_text(line + "\n")
     assert main(["eval", str(tmp_path / "bad.jsonl")]) == 1
     assert "bad.jsonl, line 1 is no question" in capsys.readouterr().err
 

@@ -21,8 +21,9 @@ def turn(question: str) -> Turn:
         ("x" * 100_000, "100,000 characters"),
         ("?!... ;-)", "no words"),
         ("***", "no words"),
+        ("half a \ud800 character", "not valid Unicode"),
     ],
-    ids=["empty", "white space", "endless", "punctuation", "stars"],
+    ids=["empty", "white space", "endless", "punctuation", "stars", "surrogate"],
 )
 def test_questions_that_cannot_be_asked_say_why(question: str, message: str) -> None:
     with pytest.raises(ConversationError, match=message):

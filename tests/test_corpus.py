@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from rag_tutor.corpus import (
     MAX_NOTE_BYTES,
+    create_document,
     decode,
     read_document,
     save_document,
@@ -150,6 +151,10 @@ def test_a_new_note_can_be_saved_in_a_new_folder(corpus: Path) -> None:
         "../outside.md",
         "/etc/outside.md",
         "a/../../outside.md",
+        "./biology.md",
+        "a//b.md",
+        "biology.md/",
+        "a\\b.md",
         ".hidden.md",
         "note.exe",
         "",
@@ -162,7 +167,39 @@ def test_names_that_lead_out_of_the_corpus_are_refused(corpus: Path, name: str) 
     assert not (corpus.parent / "outside.md").exists()
 
 
-def test_a_failed_save_leaves_the_note_as_it_was(corpus: Path) -> None:
-    with pytest.raises(UnicodeEncodeError):
-        save_document(corpus, "history.txt", "a lone surrogate \ud800")
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("a lone surrogate \ud800", "no valid Unicode"), ("x" * (MAX_NOTE_BYTES + 1), "larger than")],
+    ids=["half a character", "too large"],
+)
+def test_a_refused_save_leaves_the_note_as_it_was(corpus: Path, text: str, message: str) -> None:
+    with pytest.raises(CorpusError, match=message):
+        save_document(corpus, "history.txt", text)
     assert read_document(corpus, "history.txt").text.startswith("The French Revolution")
+
+
+def test_a_new_note_replaces_none(corpus: Path) -> None:
+    for name in ("history.txt", "History.TXT"):
+        with pytest.raises(CorpusError, match="already"):
+            create_document(corpus, name, "new")
+    create_document(corpus, "new.md", "new")
+    assert read_document(corpus, "new.md").text == "new"
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 200_000, "# a" + " " * 200_000 + "b", "# " + "[a](" * 50_000]
+)
+def test_endless_lines_are_read_in_bounded_time(corpus: Path, text: str) -> None:
+    save_document(corpus, "endless.md", text)
+    assert len(read_document(corpus, "endless.md").title) <= 200
+
+
+def test_a_loop_of_links_is_no_note(corpus: Path) -> None:
+    (corpus / "loop.md").symlink_to(corpus / "loop.md")
+    with pytest.raises(CorpusError):
+        read_document(corpus, "loop.md")
+
+
+def test_a_corpus_that_is_a_file_is_named(corpus: Path) -> None:
+    with pytest.raises(CorpusError, match="is a file"):
+        scan_corpus(corpus / "history.txt")

@@ -1,10 +1,16 @@
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_tutor.domain import Chunk, Passage
+from rag_tutor.chunking import chunk_document
+from rag_tutor.corpus import read_document, scan_corpus
+from rag_tutor.domain import Answer, Chunk, Passage, Turn
 from rag_tutor.evidence import Evidence, rank_evidence, select_evidence, statement_spans
 from rag_tutor.grounding import MARKER, Support, prompt, quotation, without_markers
+from rag_tutor.ui.render import answer_markdown
 from tests.fakes import HashedEncoder
 
 
@@ -40,6 +46,9 @@ NOTES = [
         ("The Eiffel Tower was built in 1889 by Victor Hugo.", None),
         ("GANs are easy to train.", None),
         ("Slowly but stably train models of diffusion.", None),
+        ("Diffusion models train poorly but slowly.", None),
+        ("Victor Eiffel built the Eiffel Tower in 1889.", None),
+        ("GANs train stably.", None),
         ("Bananas grow in warm countries.", None),
         ("Eiffel Tower built in 1889 by Gustave Eiffel:", None),
         ("Yes.", None),
@@ -65,9 +74,9 @@ def test_nothing_is_supported_by_nothing(sentence: str) -> None:
     assert Support([]).find(sentence) is None
 
 
-@given(st.text(alphabet="ab [1]2,.\n", max_size=60))
+@given(st.text(alphabet="a[12], ", max_size=30))
 def test_no_marker_is_left_after_removal(text: str) -> None:
-    assert not MARKER.search(without_markers(text)) or MARKER.search(text)
+    assert not MARKER.search(without_markers(text))
 
 
 @pytest.mark.parametrize(
@@ -75,7 +84,13 @@ def test_no_marker_is_left_after_removal(text: str) -> None:
     [
         ("One. It is so.", "It is so.", "> - It is so. [1]"),
         ("- **Role:** it acts", "- **Role:** it acts", "> - **Role:** it acts [1]"),
-        ("As shown in [3], so.", "As shown in [3], so.", "> - As shown in \\[3\\], so. [1]"),
+        (
+            "- ```py\n  x = 1\n  ```",
+            "- ```py\n  x = 1\n  ```",
+            "> ```py\n> x = 1\n> ```\n>\n> [1]",
+        ),
+        ("A | B\n---|---\nlow | high", "low | high", "> - low — B: high [1]"),
+        ("As shown in [3], so.", "As shown in [3], so.", "> - As shown in [\u20603], so. [1]"),
         ("```py\nx = y[0]\n```", "```py\nx = y[0]\n```", "> ```py\n> x = y[0]\n> ```\n>\n> [1]"),
         (
             "| Aspect | A | B |\n|---|---|---|\n| Cost | low | high |",
@@ -85,7 +100,17 @@ def test_no_marker_is_left_after_removal(text: str) -> None:
         ("| Cost | low | high |", "| Cost | low | high |", "> - Cost · low · high [1]"),
         ("A line\nthat wraps.", "A line\nthat wraps.", "> - A line that wraps. [1]"),
     ],
-    ids=["sentence", "item", "marker in a note", "code", "row", "row without header", "wrapped"],
+    ids=[
+        "sentence",
+        "item",
+        "code in an item",
+        "row without bars around",
+        "marker in a note",
+        "code",
+        "row",
+        "row without header",
+        "wrapped",
+    ],
 )
 def test_a_quotation_is_marked_as_one_and_cites_its_exact_place(
     text: str, part: str, quoted: str
@@ -157,3 +182,32 @@ def test_the_same_statement_is_chosen_once() -> None:
 
 def test_no_statements_give_no_evidence() -> None:
     assert select("What is it?", passage("# Only a heading")) == []
+
+
+def test_every_statement_of_the_notes_can_be_quoted_with_one_marker() -> None:
+    folder = Path(__file__).parent.parent / "corpus"
+    quoted = 0
+    for name in scan_corpus(folder)[0]:
+        document = read_document(folder, name)
+        for chunk in chunk_document(document, lambda text: len(text) // 4, 256):
+            found = Passage(chunk, 1.0, ("dense",))
+            for start, end in statement_spans(chunk.text):
+                part = chunk.text[start:end]
+                item = Evidence(1, chunk.start + start, chunk.start + end, part, 1.0)
+                markdown, citation = quotation(item, [found])
+                outside_code = re.sub(
+                    r"> ```[^\n]*\n.*?\n> *```|`[^`]*`", "", markdown, flags=re.DOTALL
+                )
+                assert MARKER.findall(outside_code) == ["1"]
+                assert document.text[citation.start : citation.end] == part == citation.quote
+                quoted += 1
+    assert quoted > 1_000
+
+
+def test_a_bracketed_number_of_a_note_is_shown_as_it_is() -> None:
+    item, passages = evidence_of("As shown in [3], so it is.", "As shown in [3], so it is.")
+    markdown, citation = quotation(item, passages)
+    turn = Turn("q", "q", Answer(markdown, (citation,), tuple(passages), refused=False))
+    shown = answer_markdown(turn, 0)
+    assert "[\u20603]" in shown
+    assert shown.count('class="citation"') == 1

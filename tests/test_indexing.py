@@ -8,7 +8,7 @@ import pytest
 
 from rag_tutor.corpus import save_document
 from rag_tutor.domain import Vectors
-from rag_tutor.errors import CorpusError, IndexMissingError, StaleIndexError
+from rag_tutor.errors import CorpusError, IndexMissingError, StaleIndexError, TutorError
 from rag_tutor.indexing import IndexReport, is_current, note_states, update_index
 from rag_tutor.store import open_store
 from rag_tutor.words import content_words
@@ -107,13 +107,15 @@ def test_a_build_that_fails_leaves_the_old_one_in_use(corpus: Path, index: Path)
 def test_left_overs_of_a_killed_build_are_cleaned(
     corpus: Path, index: Path, encoder: HashedEncoder
 ) -> None:
-    left_over = index / "builds" / "killed"
+    left_over = index / "builds" / ("0" * 32)
     left_over.mkdir()
+    (index / "builds" / "mine").mkdir()
     (left_over / "chunks.jsonl").write_text("{")
     assert "Napoleon" in texts(index)
     save_document(corpus, "new.md", "text")
     update_index(corpus, index, encoder)
     assert not left_over.exists()
+    assert (index / "builds" / "mine").exists()
 
 
 def test_an_open_store_goes_on_working_after_a_rebuild(
@@ -198,6 +200,31 @@ def no_words(index: Path) -> None:
     shutil.rmtree(build_folder(index) / "bm25")
 
 
+def no_notes(index: Path) -> None:
+    manifest = build_folder(index) / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"documents": []}))
+
+
+def unknown_notes(index: Path) -> None:
+    manifest = build_folder(index) / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"documents": {}}))
+
+
+def nested(index: Path) -> None:
+    (build_folder(index) / "manifest.json").write_text("[" * 100_000)
+
+
+def flipped_words(index: Path) -> None:
+    path = build_folder(index) / "bm25" / "indices.csc.index.npy"
+    path.write_bytes(b"\xff" + path.read_bytes()[1:])
+
+
+def flipped_vectors(index: Path) -> None:
+    path = build_folder(index) / "vectors.faiss"
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + b"\xff" * 16 + content[20:])
+
+
 def points_nowhere(index: Path) -> None:
     (index / "CURRENT").write_text("nowhere")
 
@@ -214,6 +241,11 @@ def points_at_noise(index: Path) -> None:
         half_written,
         missing_chunks,
         no_words,
+        no_notes,
+        unknown_notes,
+        nested,
+        flipped_words,
+        flipped_vectors,
         points_nowhere,
         points_at_noise,
     ],
@@ -222,7 +254,7 @@ def test_a_damaged_index_says_what_to_do_and_is_built_again(
     corpus: Path, index: Path, encoder: HashedEncoder, damage: Callable[[Path], None]
 ) -> None:
     damage(index)
-    with pytest.raises(StaleIndexError, match="rag-tutor index --full"):
+    with pytest.raises(StaleIndexError, match="rag-tutor index --full --index"):
         open_store(index)
     assert not is_current(corpus, index, encoder.name)
     assert update_index(corpus, index, encoder).chunks == len(open_store(index).chunks)
@@ -247,3 +279,20 @@ def test_the_state_of_each_note_is_told(corpus: Path, index: Path) -> None:
     }
     assert states["new.md"].words == 2
     assert states["empty.md"].reason == "empty"
+
+
+def test_an_index_that_is_a_file_is_named(corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StaleIndexError, match="is a file"):
+        open_store(tmp_path / "file")
+    with pytest.raises(TutorError, match="can't be written"):
+        update_index(corpus, tmp_path / "file", HashedEncoder())
+
+
+def test_an_encoder_that_changed_its_dimension_encodes_everything_again(
+    corpus: Path, index: Path
+) -> None:
+    wider = HashedEncoder()
+    wider.dimension = 300
+    save_document(corpus, "history.txt", "Changed.")
+    assert update_index(corpus, index, wider).chunks == len(wider.encoded)

@@ -26,6 +26,13 @@ def sentences(text: str) -> list[str]:
         ("$$\nx\n\ny\n$$", ["$$\nx\n\ny\n$$"]),
         ("| a | b |\n|---|---|\n| 1. X | 2 |", ["| a | b |", "| 1. X | 2 |"]),
         ("***\n\n---", []),
+        ("- ```py\n  a. B\n  ```\nAfter it.", ["- ```py\n  a. B\n  ```", "After it."]),
+        ("code end\n```\nAfter. Then.", ["code end\n```\nAfter.", "Then."]),
+        ("$$\nE = m c^2 $$\nAfter it.", ["$$\nE = m c^2 $$", "After it."]),
+        ("$$a$$ and $$b$$ are sums. Yes.", ["$$a$$ and $$b$$ are sums.", "Yes."]),
+        ("A | B\n---|---\nc. D | e", ["A | B", "c. D | e"]),
+        ("Use `a. B` here. Next $x. Y$ too.", ["Use `a. B` here.", "Next $x. Y$ too."]),
+        ("It costs $5. Now $6.", ["It costs $5.", "Now $6."]),
         ("", []),
     ],
 )

@@ -119,7 +119,7 @@ def test_closing_a_reply_stops_the_generator(make_tutor: MakeTutor) -> None:
     generator = ScriptedGenerator(f"{CROWNED} The French Revolution began in 1789 " + "x " * 100)
     reply = make_tutor(generator).reply(QUESTION)
     assert any(part.turn.answer.text for part in reply)
-    reply.close()  # type: ignore[attr-defined]
+    reply.close()
     assert generator.closed
     assert generator.words_said < 50
 
@@ -142,6 +142,27 @@ def test_a_search_gives_passages_and_no_text(make_tutor: MakeTutor) -> None:
     assert (turn.answer.text, turn.answer.refused) == ("", False)
 
 
+def test_a_prompt_fits_what_the_generator_reads(make_tutor: MakeTutor) -> None:
+    generator = ScriptedGenerator(CROWNED)
+    generator.context_tokens = 250
+    ask(make_tutor(generator), "List all that Napoleon and the French Revolution did in Paris")
+    wide = ScriptedGenerator(CROWNED)
+    ask(make_tutor(wide), "List all that Napoleon and the French Revolution did in Paris")
+    assert generator.count_tokens(generator.prompts[0]) <= 250 - 120 - 64
+    assert len(wide.prompts[0]) > len(generator.prompts[0])
+
+
+def test_a_heading_with_a_bracketed_number_makes_no_marker(
+    make_tutor: MakeTutor, corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    save_document(corpus, "results.md", "# Results [1] of bread\n\nSome text stands here.")
+    update_index(corpus, index, encoder)
+    answer = ask(make_tutor(), "How do I bake sourdough bread rolls quickly at home?")
+    assert answer.refused
+    assert "Results" in answer.text
+    assert not MARKER.search(answer.text)
+
+
 @pytest.mark.parametrize("question", ["", "?!", "x" * (MAX_QUESTION_CHARACTERS + 1)])
 def test_a_question_that_cannot_be_read_is_refused_before_any_work(
     make_tutor: MakeTutor, question: str
@@ -162,7 +183,7 @@ def test_an_index_of_another_encoder_names_the_command(
     encoder.name = "another"
     update_index(corpus, index, encoder)
     encoder.name = "hashed"
-    with pytest.raises(StaleIndexError, match="rag-tutor index --encoder hashed"):
+    with pytest.raises(StaleIndexError, match="rag-tutor index --encoder hashed --index"):
         ask(make_tutor(), QUESTION)
 
 

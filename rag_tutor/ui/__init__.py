@@ -2,11 +2,27 @@
 index; nothing else knows of it.
 """
 
+import socket
+
 from rag_tutor.config import Settings
+from rag_tutor.errors import TutorError
 
 
 def serve(settings: Settings) -> None:
     """Serve the pages until interrupted. Raises TutorError if the port can't be used."""
     from rag_tutor.ui.page import serve as serve_pages  # Gradio takes seconds to import
 
+    require_free_port(settings)
     serve_pages(settings)
+
+
+def require_free_port(settings: Settings) -> None:
+    """Raise TutorError if another program listens on the port already."""
+    try:
+        socket.create_connection((settings.host, settings.port), timeout=0.5).close()
+    except OSError:
+        return
+    raise TutorError(
+        f"Port {settings.port} is in use on {settings.host}. "
+        "Stop the other program, or choose another port with --port."
+    )

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 
 from rag_tutor.config import Settings
-from rag_tutor.corpus import NOTE_SUFFIXES, read_document, save_document, scan_corpus
+from rag_tutor.corpus import NOTE_SUFFIXES, create_document, read_document, save_document
 from rag_tutor.domain import Document
 from rag_tutor.errors import CorpusError, TutorError
 from rag_tutor.indexing import IndexReport, note_states, update_index
@@ -40,6 +40,7 @@ class Draft:
 
     name: str
     saved: str
+    content_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +82,22 @@ def create_note(settings: Settings, name: str, draft: Draft | None, text: str) -
         raise CorpusError("Type a name for the new note first.")
     if PurePosixPath(name).suffix.lower() not in NOTE_SUFFIXES:
         name += ".md"
-    taken, _ = scan_corpus(settings.corpus)
-    if name.casefold() in {other.casefold() for other in taken}:
-        raise CorpusError(f"There is a note named {name} already.")
-    save_document(settings.corpus, name, f"# {PurePosixPath(name).stem}\n")
+    create_document(settings.corpus, name, f"# {PurePosixPath(name).stem}\n")
     return read_document(settings.corpus, name)
+
+
+def save_note(settings: Settings, draft: Draft, text: str) -> Draft:
+    """Save the editor's text. Raises CorpusError, also if the file isn't the one opened."""
+    on_disk = settings.corpus / draft.name
+    if on_disk.exists():
+        current = read_document(settings.corpus, draft.name)
+        if current.content_hash != draft.content_hash:
+            raise CorpusError(
+                f"{draft.name} was changed by another window or program meanwhile. Copy your "
+                "text, then discard the changes to see that version."
+            )
+    save_document(settings.corpus, draft.name, text)
+    return Draft(draft.name, text, read_document(settings.corpus, draft.name).content_hash)
 
 
 def report_line(report: IndexReport) -> str:
@@ -144,10 +156,9 @@ def _connect_editor(parts: _Parts, settings: Settings) -> None:
 
     def on_save(draft: Draft, text: str) -> Update:
         try:
-            save_document(settings.corpus, draft.name, text)
+            saved = save_note(settings, draft, text)
         except CorpusError as error:
             return _message(parts, str(error), failed=True)
-        saved = Draft(draft.name, text)
         update = {parts.draft: saved, parts.listing: _listing(settings, saved)}
         return update | _message(parts, f"Saved. {_REBUILD_HINT}", failed=False)
 
@@ -206,7 +217,7 @@ def _require_saved(draft: Draft, text: str) -> None:
 
 
 def _opened(parts: _Parts, settings: Settings, document: Document) -> Update:
-    draft = Draft(document.id, document.text)
+    draft = Draft(document.id, document.text, document.content_hash)
     update: Update = {
         parts.draft: draft,
         parts.title: render.note_title_html(document.id),

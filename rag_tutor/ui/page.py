@@ -1,9 +1,8 @@
-"""Puts the pages together and serves them on this machine only; knows nothing of what the
-pages do.
+"""Puts the pages together and serves them, on this machine only unless told otherwise; knows
+nothing of what the pages do.
 """
 
 import os
-import socket
 import threading
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,6 @@ def serve(settings: Settings) -> None:
 
     Raises TutorError if the port can't be used.
     """
-    _require_free(settings)
     # Gradio asks its own address whether it is up, which no proxy of a network can answer.
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), settings.host]))
@@ -60,11 +58,15 @@ def serve(settings: Settings) -> None:
             theme=_theme(),
             css_paths=_FOLDER / "style.css",
             js=(_FOLDER / "page.js").read_text(encoding="utf-8"),
-            app_kwargs={"middleware": [Middleware(_OwnHostOnly)]},
+            app_kwargs={"middleware": [Middleware(_WithPolicy)]},
         )
     except OSError as error:
-        raise TutorError(_cannot_listen(settings)) from error
-    print(f"RAG Tutor is ready: http://{settings.host}:{settings.port}", flush=True)
+        raise TutorError(
+            f"Can't listen on {settings.host}, port {settings.port}: {error}. "
+            "Choose another with --host and --port."
+        ) from error
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    print(f"RAG Tutor is ready: http://{host}:{settings.port}", flush=True)
     threading.Thread(target=_warm_up, args=(tutor,), daemon=True).start()
     page.block_thread()
 
@@ -86,7 +88,7 @@ def build_page(tutor: Tutor, settings: Settings) -> gr.Blocks:
     return page
 
 
-class _OwnHostOnly:
+class _WithPolicy:
     """Adds the policy to each response of the server."""
 
     def __init__(self, app: ASGIApp) -> None:
@@ -107,22 +109,6 @@ def _warm_up(tutor: Tutor) -> None:
         tutor.warm_up()
     except TutorError:
         return  # the first question meets the same error and shows it where it is read
-
-
-def _require_free(settings: Settings) -> None:
-    """Raise TutorError if something listens on the port already."""
-    try:
-        socket.create_connection((settings.host, settings.port), timeout=0.5).close()
-    except OSError:
-        return
-    raise TutorError(_cannot_listen(settings))
-
-
-def _cannot_listen(settings: Settings) -> str:
-    return (
-        f"Port {settings.port} is in use on {settings.host}, or may not be used. "
-        "Stop the other program, or choose another port with --port."
-    )
 
 
 def _theme() -> gr.themes.Base:

@@ -51,6 +51,30 @@ def test_an_unsaved_edit_survives_the_wish_to_open_another_note(desk: Desk) -> N
     expect(page.locator("#note-title")).to_contain_text("volcanoes.md")
 
 
+def test_a_note_that_changed_elsewhere_is_not_overwritten(desk: Desk, server: Server) -> None:
+    page = desk.page
+    note = server.corpus / "shared.md"
+    note.write_text("# Shared\n\nfirst version\n", encoding="utf-8")
+    desk.open_notes()
+    desk.open_note("shared.md")
+    expect(page.locator("#editor textarea")).to_have_value("# Shared\n\nfirst version\n")
+    note.write_text("# Shared\n\nversion of another program\n", encoding="utf-8")
+    page.fill("#editor textarea", "my version")
+    page.click("#save")
+    expect(page.locator("#notes-message [role=alert]")).to_contain_text("another window or program")
+    expect(page.locator("#editor textarea")).to_have_value("my version")
+    assert "another program" in note.read_text(encoding="utf-8")
+    page.click("#discard")
+    expect(page.locator("#editor textarea")).to_have_value(
+        "# Shared\n\nversion of another program\n"
+    )
+    page.fill("#editor textarea", "my version")
+    page.click("#save")
+    expect(page.locator("#notes-message")).to_contain_text("Saved")
+    assert note.read_text(encoding="utf-8") == "my version"
+    note.unlink()
+
+
 def test_a_new_note_is_written_once(desk: Desk, server: Server) -> None:
     page = desk.page
     desk.open_notes()

@@ -60,6 +60,11 @@ def test_batch_mode_keeps_order_and_conversations_apart(run_command: RunCommand)
         "not json",
         '{"conversation": "a"}',
         '{"conversation": "a", "question": "?"}',
+        '{"conversation": "a", "question": "half a \\ud800 character"}',
+        '{"conversation": "a\\ud800", "question": "What is SMOTE?"}',
+        '{"conversation": 5, "question": "What is SMOTE?"}',
+        "[]",
+        "5",
         '{"conversation": "b", "question": "and when is it used?"}',
         "",
         '{"conversation": "a", "question": "how is it trained?"}',
@@ -68,13 +73,13 @@ def test_batch_mode_keeps_order_and_conversations_apart(run_command: RunCommand)
     run = run_command("chat", "--jsonl", text="\n".join(lines))
     assert run.returncode == 0, run.stderr
     answers = [json.loads(line) for line in run.stdout.splitlines()]
-    assert len(answers) == 8
-    assert [list(answer) for answer in answers[2:5]] == [["error"]] * 3
+    assert len(answers) == 13
+    assert [list(answer) for answer in answers[2:10]] == [["error"]] * 8
     assert list(answers[0]) == ANSWER_KEYS
-    assert "autoencoder" in answers[6]["standalone"]
-    assert "SMOTE" not in answers[6]["standalone"]
-    assert "SMOTE" in answers[5]["standalone"]
-    assert answers[7]["standalone"] == "how is it trained?"
+    assert "autoencoder" in answers[11]["standalone"]
+    assert "SMOTE" not in answers[11]["standalone"]
+    assert "SMOTE" in answers[10]["standalone"]
+    assert answers[12]["standalone"] == "how is it trained?"
     assert all(timing >= 0 for timing in answers[0]["timings_ms"].values())
 
 

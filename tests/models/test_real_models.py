@@ -7,9 +7,9 @@ import pytest
 
 from rag_tutor import weights
 from rag_tutor.chunking import searchable_text
-from rag_tutor.config import Settings
+from rag_tutor.config import Settings, cache_folder
 from rag_tutor.corpus import read_document
-from rag_tutor.domain import Answer, Turn
+from rag_tutor.domain import Answer, Message, Turn
 from rag_tutor.encoding import SentenceEncoder, load_encoder
 from rag_tutor.errors import ModelUnavailableError
 from rag_tutor.generation import load_generator
@@ -94,15 +94,15 @@ def test_a_follow_up_finds_what_its_full_wording_finds(tutor: Tutor) -> None:
 
 def test_the_generator_writes_the_same_text_twice_and_can_be_stopped(tutor: Tutor) -> None:
     generator = load_generator(Settings().generator)
-    messages = [{"role": "user", "content": "Name three colours of the rainbow."}]
-    first = "".join(generator.stream(messages, 24))  # type: ignore[arg-type]
-    assert first == "".join(generator.stream(messages, 24))  # type: ignore[arg-type]
+    messages: list[Message] = [{"role": "user", "content": "Name three colours of the rainbow."}]
+    first = "".join(generator.stream(messages, 24))
+    assert first == "".join(generator.stream(messages, 24))
     assert first.strip()
     assert "<|" not in first
-    stream = generator.stream(messages, 400)  # type: ignore[arg-type]
+    stream = generator.stream(messages, 400)
     next(stream)
-    stream.close()  # type: ignore[attr-defined]
-    assert "".join(generator.stream(messages, 24)) == first  # type: ignore[arg-type]
+    stream.close()
+    assert "".join(generator.stream(messages, 24)) == first
 
 
 def test_a_model_in_a_folder_goes_through_the_same_code(tmp_path: Path) -> None:
@@ -120,6 +120,57 @@ def test_a_model_in_a_folder_goes_through_the_same_code(tmp_path: Path) -> None:
 def test_a_folder_that_is_no_model_is_a_clear_error(tmp_path: Path, load: object) -> None:
     with pytest.raises(ModelUnavailableError, match="could be loaded from"):
         load(str(tmp_path))  # type: ignore[operator]
+
+
+def test_a_broken_model_folder_is_a_clear_error(tmp_path: Path) -> None:
+    folder = tmp_path / "broken"
+    shutil.copytree(weights.default_encoder_folder(), folder)
+    weights_file = folder / "model.safetensors"
+    weights_file.write_bytes(weights_file.read_bytes()[:1000])
+    with pytest.raises(ModelUnavailableError, match="could be loaded from"):
+        load_encoder(str(folder))
+
+
+def test_a_damaged_copy_of_the_converted_weights_is_made_again() -> None:
+    load_generator(Settings().generator)
+    [converted] = cache_folder().glob("SmolLM2*/model.safetensors")
+    converted.write_bytes(b"damaged")
+    generator = load_generator(Settings().generator)
+    assert generator.count_tokens("two words") >= 2
+    assert converted.stat().st_size > 200_000_000
+
+
+def test_an_encoder_folder_that_changed_makes_its_index_stale(tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "model.safetensors").write_bytes(b"one")
+    before = weights.model_identity(str(folder))
+    (folder / "model.safetensors").write_bytes(b"other")
+    assert weights.model_identity(str(folder)) != before
+    assert weights.model_identity("all-MiniLM-L6-v2") == "all-MiniLM-L6-v2"
+
+
+def test_a_template_without_a_system_role_is_served_too(tutor: Tutor) -> None:
+    generator = load_generator(Settings().generator)
+    generator._tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}"
+        "{% endif %}{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
+    )
+    messages: list[Message] = [
+        {"role": "system", "content": "Answer briefly."},
+        {"role": "user", "content": "The capital of France is"},
+    ]
+    assert "".join(generator.stream(messages, 8)).strip()
+
+
+def test_a_cache_that_cannot_be_written_costs_nothing_but_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("RAG_TUTOR_CACHE", str(tmp_path / "file" / "cache"))
+    assert weights.default_encoder_folder().is_dir()
+    with pytest.raises(ModelUnavailableError, match="RAG_TUTOR_CACHE"):
+        load_generator(Settings().generator)
 
 
 def test_altered_weights_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
