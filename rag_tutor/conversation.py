@@ -11,6 +11,15 @@ from rag_tutor.words import content_words, words
 
 MAX_QUESTION_CHARACTERS = 2_000
 _MAX_CARRIED = 8
+# Words of asking, not of what is asked about; headings that are questions hold them too.
+_ASKING = frozenset(
+    content_words(
+        "ask called come compare define describe difference different discuss enough example"
+        " explain find give go good know known list look made main make many mean name need"
+        " normally one possible show specific take tell two understand usually use used using want"
+        " way well work write"
+    )
+)
 _WORD = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*")
 
 _NEW_TOPIC = re.compile(
@@ -72,7 +81,7 @@ def standalone_question(
     carried: list[str] = []
     for turn in reversed(history):
         spoken = _WORD.findall(turn.question)
-        stems = {word: set(content_words(word)) for word in spoken}
+        stems = {word: set(content_words(word)) - _ASKING for word in spoken}
         named = [word for word in stems if stems[word] & topics]
         for word in named or [word for word in stems if stems[word] & vocabulary]:
             if not stems[word] <= known:
