@@ -27,10 +27,10 @@ Item = dict[str, Any]
 def evaluate(paths: Sequence[Path], search: Search) -> dict[str, dict[str, float]]:
     """Return the metrics of each group of questions in the files.
 
-    Groups: "questions"; of conversations, "first turns", "follow-ups" (memory on) and
-    "follow-ups, standalone" (the human wording, the ceiling). Metrics, means from 0 to 1:
-    hit@1, hit@5, recall@5, recall@10, mrr over the answerable ones, `n` of them; and the
-    shares of `answered` answerable and `refused` unanswerable questions.
+    Groups: "questions"; of conversations, "first turns", "follow-ups" (memory on), and for
+    comparison the same without memory ("as typed") and in a person's wording ("standalone").
+    Metrics, means from 0 to 1: hit@1, hit@5, recall@5, recall@10, mrr over the answerable
+    ones, `n` of them; and the shares of `answered` answerable and `refused` unanswerable ones.
     Raises TutorError for a file that can't be read.
     """
     groups: dict[str, list[tuple[Item, Turn]]] = {}
@@ -50,6 +50,7 @@ def _asked(item: Item, search: Search) -> Iterator[tuple[str, Item, Turn]]:
         found = search(turn["question"], history)
         yield ("follow-ups" if history else "first turns"), turn, found
         if history:
+            yield "follow-ups, as typed", turn, search(turn["question"], ())
             yield "follow-ups, standalone", turn, search(turn["standalone"], ())
         history = (*history, found)
 

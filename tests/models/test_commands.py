@@ -132,7 +132,8 @@ def test_eval_measures_questions_and_conversations(run_command: RunCommand, tmp_
     run = run_command("eval", str(file), "--json")
     assert run.returncode == 0, run.stderr
     metrics = json.loads(run.stdout)
-    assert list(metrics) == ["questions", "first turns", "follow-ups", "follow-ups, standalone"]
+    follow_ups = ["follow-ups", "follow-ups, as typed", "follow-ups, standalone"]
+    assert list(metrics) == ["questions", "first turns", *follow_ups]
     assert metrics["questions"]["hit@5"] == 1
     assert metrics["questions"]["refused"] == 1
     assert metrics["follow-ups"]["n"] == 1
