@@ -7,8 +7,9 @@ import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import Literal, TypedDict, TypeVar
 
 from rag_tutor import store as stores
@@ -101,83 +102,57 @@ class Tutor:
         Raises ConversationError for a question that can't be read, IndexMissingError or
         StaleIndexError, and ModelUnavailableError.
         """
-        started = time.perf_counter()
-        timings = Timings(rewrite=0, retrieve=0, first_token=0, total=0)
-
-        def state(stage: Stage, answer: Answer) -> Reply:
-            timings["total"] = _milliseconds_since(started)
-            return Reply(stage, Turn(question, standalone, answer), timings.copy())
-
+        watch = _Stopwatch()
         question = check_question(question)
         store = self._open_store()
-        step = time.perf_counter()
-        standalone = standalone_question(question, history, store.topics, store.vocabulary)
-        timings["rewrite"] = _milliseconds_since(step)
-        yield state("searching", Answer("", (), (), refused=False))
+        with watch.step("rewrite"):
+            standalone = standalone_question(question, history, store.topics, store.vocabulary)
+        answer = Answer("", (), (), refused=False)
+        yield Reply("searching", Turn(question, standalone, answer), watch.read())
 
-        step = time.perf_counter()
-        found = self._retrieve(store, question, standalone)
-        timings["retrieve"] = _milliseconds_since(step)
-        answer = Answer("", (), found.passages, refused=False)
-        yield state("reading", answer)
+        with watch.step("retrieve"):
+            found = self._retrieve(store, question, standalone)
+        answer = replace(answer, passages=found.passages)
+        yield Reply("reading", Turn(question, standalone, answer), watch.read())
 
-        ranked = rank_evidence(standalone, found.passages, self.encoder, store.rarity)
-        evidence = select_evidence(standalone, ranked, found.passages, _MAX_QUOTATIONS)
-        if found.relevance < _RELEVANT or not evidence:
-            yield state("done", _refusal(found.passages))
-            return
-        parts = self._grounded_parts(standalone, found.passages, evidence, started, timings)
-        for text, citation in parts:
-            answer = replace(
-                answer, text=answer.text + text, citations=(*answer.citations, citation)
-            )
-            yield state("writing", answer)
-        yield state("done", answer)
+        evidence = self._evidence(store, standalone, found)
+        if not evidence:
+            answer = _refusal(found.passages)
+        else:
+            for part, citation in self._parts(standalone, found.passages, evidence, watch):
+                citations = (*answer.citations, citation)
+                answer = replace(answer, text=answer.text + part, citations=citations)
+                yield Reply("writing", Turn(question, standalone, answer), watch.read())
+        yield Reply("done", Turn(question, standalone, answer), watch.read())
 
-    def _grounded_parts(
+    def _evidence(self, store: stores.Store, question: str, found: Retrieval) -> list[Evidence]:
+        """The sentences to answer from; none if the question is beyond the notes."""
+        if found.relevance < _RELEVANT:
+            return []
+        ranked = rank_evidence(question, found.passages, self.encoder, store.rarity)
+        return select_evidence(question, ranked, found.passages, _MAX_QUOTATIONS)
+
+    def _parts(
         self,
         question: str,
         passages: Sequence[Passage],
         evidence: Sequence[Evidence],
-        started: float,
-        timings: Timings,
+        watch: "_Stopwatch",
     ) -> Iterator[tuple[str, Citation]]:
-        """The parts of the answer: supported sentences, then quotations of what is left."""
+        """The parts of an answer: supported sentences, then quotations of what is left."""
+        messages = _fitting_prompt(question, evidence, self._generator())
+        pieces = self._generator().stream(messages, _MAX_TOKENS)
         said: set[tuple[int, int, int]] = set()
-        for sentence, citation in self._supported(question, passages, evidence, started, timings):
-            yield (" " if said else "") + f"{sentence} [{citation.number}]", citation
-            said.add(_place(citation))
+        with closing(pieces):
+            for sentence, citation in _supported(_sentences(watch.timed(pieces)), passages):
+                yield (" " if said else "") + f"{sentence} [{citation.number}]", citation
+                said.add(_place(citation))
         lead = "\n\nFrom your notes:\n\n" if said else "From your notes:\n\n"
         for item in evidence:
             quoted, citation = quotation(item, passages)
             if _place(citation) not in said:
                 yield lead + quoted, citation
                 lead = "\n"
-
-    def _supported(
-        self,
-        question: str,
-        passages: Sequence[Passage],
-        evidence: Sequence[Evidence],
-        started: float,
-        timings: Timings,
-    ) -> Iterator[tuple[str, Citation]]:
-        """Sentences the generator writes, as long as a passage supports each one."""
-        support = Support(passages)
-        said: set[tuple[int, int, int]] = set()
-        generator = self._generator()
-        messages = _fitting_prompt(question, evidence, generator)
-        pieces = generator.stream(messages, _MAX_TOKENS)
-        with closing(pieces):
-            for sentence in _sentences(pieces, started, timings):
-                citation = support.find(sentence)
-                # A small model that has left the notes, or repeats itself, doesn't come back.
-                if citation is None or _place(citation) in said:
-                    return
-                said.add(_place(citation))
-                yield without_markers(sentence).strip(), citation
-                if len(said) == _MAX_WRITTEN_SENTENCES:
-                    return
 
     def _retrieve(
         self, store: stores.Store, question: str, standalone: str, limit: int | None = None
@@ -251,11 +226,25 @@ def _fitting_prompt(
         best.pop()
 
 
-def _sentences(pieces: Iterator[str], started: float, timings: Timings) -> Iterator[str]:
+def _supported(
+    sentences: Iterator[str], passages: Sequence[Passage]
+) -> Iterator[tuple[str, Citation]]:
+    """Sentences as long as a passage supports each one, and none says what one before said."""
+    support = Support(passages)
+    said: set[tuple[int, int, int]] = set()
+    for sentence in islice(sentences, _MAX_WRITTEN_SENTENCES):
+        citation = support.find(sentence)
+        # A small model that has left the notes, or repeats itself, doesn't come back.
+        if citation is None or _place(citation) in said:
+            return
+        said.add(_place(citation))
+        yield without_markers(sentence).strip(), citation
+
+
+def _sentences(pieces: Iterator[str]) -> Iterator[str]:
     """The sentences of a text that arrives in pieces, each as soon as the next one begins."""
     text, done = "", 0
     for piece in pieces:
-        timings["first_token"] = timings["first_token"] or _milliseconds_since(started)
         text += piece
         spans = sentence_spans(text[done:])
         for start, end in spans[:-1]:
@@ -280,5 +269,30 @@ def _place(citation: Citation) -> tuple[int, int, int]:
     return citation.number, citation.start, citation.end
 
 
-def _milliseconds_since(started: float) -> float:
-    return round((time.perf_counter() - started) * 1000, 1)
+class _Stopwatch:
+    """The timings of one reply, from the moment it is made."""
+
+    def __init__(self) -> None:
+        self._started = time.perf_counter()
+        self._timings = Timings(rewrite=0, retrieve=0, first_token=0, total=0)
+
+    @contextmanager
+    def step(self, name: Literal["rewrite", "retrieve"]) -> Iterator[None]:
+        """Measure what is done inside."""
+        before = self._elapsed()
+        yield
+        self._timings[name] = round(self._elapsed() - before, 1)
+
+    def timed(self, pieces: Iterator[str]) -> Iterator[str]:
+        """The same pieces; the first one is noted."""
+        for piece in pieces:
+            self._timings["first_token"] = self._timings["first_token"] or self._elapsed()
+            yield piece
+
+    def read(self) -> Timings:
+        """The timings up to now."""
+        self._timings["total"] = self._elapsed()
+        return self._timings.copy()
+
+    def _elapsed(self) -> float:
+        return round((time.perf_counter() - self._started) * 1000, 1)

@@ -130,5 +130,6 @@ def test_nouns_are_frozen() -> None:
 
 def test_json_of_the_readme_is_valid() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for block in re.findall(r"```json\n(.*?)```", readme, re.DOTALL):
-        json.loads(block)
+    blocks = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
+    assert len(blocks) == 2
+    assert all("question" in json.loads(block) for block in blocks)
