@@ -54,6 +54,7 @@ class LanguageModel:
         self._model = model
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
+        self._control_tokens = [token for token in tokenizer.get_added_vocab() if len(token) > 2]
         self.context_tokens: int = getattr(model.config, "max_position_embeddings", 2048)
 
     def count_tokens(self, text: str) -> int:
@@ -98,6 +99,7 @@ class LanguageModel:
             raise failures[0]
 
     def _prompt(self, messages: Sequence[Message]) -> dict[str, Any]:
+        messages = [self._as_data(message) for message in messages]
         if self._tokenizer.chat_template:
             encoded = self._apply_template(messages)
         else:
@@ -105,6 +107,13 @@ class LanguageModel:
             encoded = self._tokenizer(text, return_tensors="pt")
         encoded = encoded.to(self._model.device)
         return {key: encoded[key] for key in ("input_ids", "attention_mask")}
+
+    def _as_data(self, message: Message) -> Message:
+        """Break up control tokens in a message: a note that holds one can't end the user's turn."""
+        content = message["content"]
+        for token in self._control_tokens:
+            content = content.replace(token, f"{token[0]} {token[1:]}")
+        return {"role": message["role"], "content": content}
 
     def _apply_template(self, messages: Sequence[Message]) -> Any:
         form = {"add_generation_prompt": True, "return_tensors": "pt", "return_dict": True}

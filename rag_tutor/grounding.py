@@ -67,19 +67,15 @@ class Support:
 
 
 def prompt(question: str, evidence: Sequence[Evidence]) -> list[Message]:
-    """The messages that ask for an answer from numbered evidence.
-
-    Chat-template tokens inside notes or the question are broken up, so that they stay text.
-    """
+    """The messages that ask for an answer from numbered evidence."""
     numbered: dict[int, list[str]] = {}
     for item in evidence:
         numbered.setdefault(item.number, []).append(_one_line(item.text))
     notes = "\n".join(f"[{number}] {' '.join(lines)}" for number, lines in numbered.items())
-    content = f"Notes:\n{notes}\nQuestion: {question}".replace("<|", "< |")
     return [
         {"role": "system", "content": _SYSTEM},
         *_EXAMPLE,
-        {"role": "user", "content": content},
+        {"role": "user", "content": f"Notes:\n{notes}\nQuestion: {question}"},
     ]
 
 
