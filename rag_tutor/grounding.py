@@ -15,7 +15,7 @@ from rag_tutor.chunking import plain_text
 from rag_tutor.domain import Citation, Message, Passage
 from rag_tutor.evidence import Evidence, statement_spans
 from rag_tutor.sentences import TABLE_RULE
-from rag_tutor.words import claim_words, content_words, numbers, share_in_order
+from rag_tutor.words import claim_words, content_words, numbers, stand_in_order
 
 MARKER = re.compile(r"[ \t]*\[(\d{1,3}(?:,\s*\d{1,3})*)\]")
 _MIN_WORDS = 3
@@ -56,14 +56,20 @@ class Support:
 
     def find(self, sentence: str) -> Citation | None:
         """The citation that supports a sentence, which passage it claims notwithstanding."""
-        text = plain_text(without_markers(sentence))
+        text = plain_text(bare_sentence(sentence))
         claimed = claim_words(text)
         if len(claimed) < _MIN_WORDS or not statement_spans(text):
             return None
         for each in self._statements:
-            if share_in_order(claimed, each.words) == 1 and _agrees(text, each.text):
+            if stand_in_order(claimed, each.words) and _agrees(text, each.text):
                 return each.citation
         return None
+
+    def may_follow(self, beginning: str) -> bool:
+        """Whether a sentence that begins so can still be supported; its last word may grow."""
+        whole_words = bare_sentence(beginning).rpartition(" ")[0]
+        claimed = claim_words(plain_text(whole_words))
+        return any(stand_in_order(claimed, each.words) for each in self._statements)
 
 
 def prompt(question: str, evidence: Sequence[Evidence]) -> list[Message]:
@@ -84,6 +90,11 @@ def without_markers(text: str) -> str:
     while (shorter := MARKER.sub("", text)) != text:
         text = shorter
     return text
+
+
+def bare_sentence(text: str) -> str:
+    """A written sentence without its markers and the mark of a list item."""
+    return _LIST_MARK.sub("", without_markers(text).strip(), count=1)
 
 
 def escape_markers(text: str) -> str:

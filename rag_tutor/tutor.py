@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Literal, TypedDict, TypeVar
 
 from rag_tutor import store as stores
@@ -18,7 +17,7 @@ from rag_tutor.conversation import check_question, standalone_question
 from rag_tutor.domain import Answer, Citation, Encoder, Generator, Message, Passage, Turn
 from rag_tutor.errors import StaleIndexError
 from rag_tutor.evidence import Evidence, rank_evidence, select_evidence
-from rag_tutor.grounding import Support, escape_markers, prompt, quotation, without_markers
+from rag_tutor.grounding import Support, bare_sentence, escape_markers, prompt, quotation
 from rag_tutor.retrieval import Query, Retrieval, retrieve
 from rag_tutor.sentences import sentence_spans
 from rag_tutor.weights import model_identity
@@ -144,7 +143,7 @@ class Tutor:
         pieces = self._generator().stream(messages, _MAX_TOKENS)
         said: set[tuple[int, int, int]] = set()
         with closing(pieces):
-            for sentence, citation in _supported(_sentences(watch.timed(pieces)), passages):
+            for sentence, citation in _supported(watch.timed(pieces), passages):
                 yield (" " if said else "") + f"{sentence} [{citation.number}]", citation
                 said.add(_place(citation))
         lead = "\n\nFrom your notes:\n\n" if said else "From your notes:\n\n"
@@ -227,32 +226,40 @@ def _fitting_prompt(
 
 
 def _supported(
-    sentences: Iterator[str], passages: Sequence[Passage]
+    pieces: Iterator[str], passages: Sequence[Passage]
 ) -> Iterator[tuple[str, Citation]]:
     """Sentences as long as a passage supports each one, and none says what one before said."""
     support = Support(passages)
     said: set[tuple[int, int, int]] = set()
-    for sentence in islice(sentences, _MAX_WRITTEN_SENTENCES):
-        citation = support.find(sentence)
+    for sentence, is_complete in _sentences(pieces):
         # A small model that has left the notes, or repeats itself, doesn't come back.
+        if not is_complete:
+            if not support.may_follow(sentence):
+                return
+            continue
+        citation = support.find(sentence)
         if citation is None or _place(citation) in said:
             return
         said.add(_place(citation))
-        yield without_markers(sentence).strip(), citation
+        yield bare_sentence(sentence), citation
+        if len(said) == _MAX_WRITTEN_SENTENCES:
+            return
 
 
-def _sentences(pieces: Iterator[str]) -> Iterator[str]:
-    """The sentences of a text that arrives in pieces, each as soon as the next one begins."""
-    text, done = "", 0
+def _sentences(pieces: Iterator[str]) -> Iterator[tuple[str, bool]]:
+    """The sentences of a text that arrives in pieces, each when the next one begins (True);
+    and the one that is being written, after each piece (False).
+    """
+    text = ""
     for piece in pieces:
         text += piece
-        spans = sentence_spans(text[done:])
+        spans = sentence_spans(text)
         for start, end in spans[:-1]:
-            yield text[done + start : done + end]
-        if len(spans) > 1:
-            done += spans[-1][0]
-    for start, end in sentence_spans(text[done:]):
-        yield text[done + start : done + end]
+            yield text[start:end], True
+        text = text[spans[-1][0] :] if spans else ""
+        yield text, False
+    for start, end in sentence_spans(text):
+        yield text[start:end], True
 
 
 def _refusal(passages: tuple[Passage, ...]) -> Answer:

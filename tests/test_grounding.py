@@ -69,6 +69,32 @@ def test_the_citation_names_the_passage_that_supports_not_the_one_claimed() -> N
     assert citation.start == 100
 
 
+@pytest.mark.parametrize(
+    ("beginning", "may_follow"),
+    [
+        ("", True),
+        ("The Eiff", True),
+        ("The Eiffel Tower was bui", True),
+        ("1. The Eiffel Tower was built in 18", True),
+        ("The Eiffel Tower was painted in", False),
+        ("The Eiffel Tower was built in 1887 by", False),
+        ("Gustave Eiffel built the ", False),
+    ],
+)
+def test_a_sentence_that_can_no_longer_be_supported_is_noticed(
+    beginning: str, may_follow: bool
+) -> None:
+    assert Support(NOTES).may_follow(beginning) is may_follow
+
+
+@given(st.sampled_from(NOTES), st.integers(0, 80))
+def test_the_beginning_of_a_supported_sentence_may_follow(found: Passage, length: int) -> None:
+    start, end = statement_spans(found.chunk.text)[0]
+    sentence = found.chunk.text[start:end]
+    assert Support(NOTES).find(sentence)
+    assert Support(NOTES).may_follow(sentence[:length])
+
+
 @given(st.text(max_size=80))
 def test_nothing_is_supported_by_nothing(sentence: str) -> None:
     assert Support([]).find(sentence) is None
