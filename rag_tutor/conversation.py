@@ -33,8 +33,8 @@ _POINTS_BACK = re.compile(
     r"|former|latter|both|others?|same|such)\b"
     r"|^\W*(?:and|but|so|or|ok(?:ay)?|then|also|why|(?:what|how) about)\b"
     r"|\bwhich (?:two|one|of)\b"
-    r"|\bthe (?:whole|first|second|third|last|other|two|three"
-    r"|\w+ (?:one|bit|part|approach|method|model|step|thing))\b",
+    r"|\bthe (?:whole|first|second|third|last|other|two|three|[\w-]+ (?:one|bit|part))\b"
+    r"|\bthe (?:approach|method|step|thing)\b(?! (?:of|for|to|in)\b)",
     re.IGNORECASE,
 )
 

@@ -38,6 +38,8 @@ def test_questions_that_cannot_be_asked_say_why(question: str, message: str) -> 
         "how about the second one",
         "Which of these is larger?",
         "Why?",
+        "what's the low-rank one exactly?",
+        "Who came up with the method?",
     ],
 )
 def test_a_follow_up_takes_the_topic_with_it(follow_up: str) -> None:
@@ -49,6 +51,8 @@ def test_a_follow_up_takes_the_topic_with_it(follow_up: str) -> None:
     "question",
     [
         "Who crowned Napoleon?",
+        "What does the Zorbian method do?",
+        "Explain the method of least squares",
         "New topic: when did it rain?",
         "Btw, what is that in French?",
     ],
