@@ -103,7 +103,7 @@ def _index(options: argparse.Namespace, settings: Settings) -> None:
         _print_json(asdict(report))
         return
     print(
-        f"{report.documents} notes, {report.chunks} chunks: {report.added} added, "
+        f"Notes: {report.documents}, chunks: {report.chunks}. {report.added} added, "
         f"{report.changed} changed, {report.removed} removed, {report.unchanged} unchanged, "
         f"in {report.seconds:.1f} s."
     )
