@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check index bench clean
+.PHONY: run test check bench
 .DELETE_ON_ERROR:
 
 run: .venv/installed
@@ -19,14 +19,8 @@ check: .venv/installed-test
 	$(BIN)/mypy
 	$(BIN)/pytest
 
-index: .venv/installed
-	$(BIN)/rag-tutor index
-
 bench: .venv/installed
 	$(BIN)/python benchmarks/main_job.py $(QUESTIONS)
-
-clean:
-	rm -rf .venv index/builds index/CURRENT
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

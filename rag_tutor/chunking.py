@@ -181,12 +181,11 @@ class _Cutter:
         room = self.max_tokens - self.count_tokens(_join(path, ""))
         sizes = [self.count_tokens(_join((), self._text(piece))) for piece in pieces]
         fewest = len(_group(sizes, room))
-        limit = next(
-            limit
-            for limit in range(-(-sum(sizes) // fewest), room + _STEP, _STEP)
-            if len(_group(sizes, limit)) <= fewest
+        even = -(-sum(sizes) // fewest)
+        limits = (
+            limit for limit in range(even, room, _STEP) if len(_group(sizes, limit)) <= fewest
         )
-        for group in _group(sizes, min(limit, room)):
+        for group in _group(sizes, next(limits, room)):
             yield from self._halve((pieces[group[0]][0], pieces[group[-1]][1]), path)
 
     def _fits(self, path: tuple[str, ...], span: Span) -> bool:

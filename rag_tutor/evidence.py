@@ -10,7 +10,7 @@ import numpy as np
 
 from rag_tutor.chunking import clean_heading, plain_text
 from rag_tutor.domain import Encoder, Passage
-from rag_tutor.sentences import TABLE_RULE, Span, sentence_spans
+from rag_tutor.sentences import LIST_MARK, TABLE_RULE, Span, sentence_spans
 from rag_tutor.words import content_words, words
 
 _MIN_WORDS = 4
@@ -26,7 +26,6 @@ _NO_STATEMENT = re.compile(
     r"\s*(?:#|!\[)|.*https?://|.*[?:][*_`\s]*$|\s*\d{1,3}[.)]\s+\*\*.*\*\*\s*$", re.DOTALL
 )
 _LABEL = re.compile(r"[*_`]*(?:answer|ans|solution|a)[`*_]*:[`*_]*\s+", re.IGNORECASE)
-_LIST_ITEM = re.compile(r"[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+")
 _ASKS_FOR_SEVERAL = re.compile(
     r"\b(?:list|name (?:all|the|some)|give me|collect|every|all the|steps?|what are|which are"
     r"|(?:what|which) (?:\w+ ){0,2}(?:\w+s) (?:are|do|can|does|did|have|could|should)"
@@ -117,7 +116,7 @@ def _states_something(text: str, span: Span) -> bool:
     if "|" in sentence:
         below = text[span[1] + 1 :].split("\n", 1)[0]
         return not ("|" in below and TABLE_RULE.fullmatch(below))  # the head of a table
-    finished = sentence.rstrip("*_`)\"'”’")[-1:] in ".!…;" or _LIST_ITEM.match(sentence)
+    finished = sentence.rstrip("*_`)\"'”’")[-1:] in ".!…;" or LIST_MARK.match(sentence)
     return bool(finished) or "\n" in sentence or len(words(sentence)) > _MAX_TITLE_WORDS
 
 
@@ -151,11 +150,11 @@ def _coverage(wanted: dict[str, float], texts: Sequence[str]) -> np.ndarray:
 
 def _list_around(ranked: Sequence[Evidence], passages: Sequence[Passage]) -> list[Evidence]:
     """The items of the passage of the best list item, if one is among the best sentences."""
-    near = [item for item in ranked[:5] if _LIST_ITEM.match(item.text)]
+    near = [item for item in ranked[:5] if LIST_MARK.match(item.text)]
     if not near:
         return []
     items = [
-        item for item in ranked if item.number == near[0].number and _LIST_ITEM.match(item.text)
+        item for item in ranked if item.number == near[0].number and LIST_MARK.match(item.text)
     ]
     return sorted(items, key=lambda item: item.start)[:_MAX_LIST]
 

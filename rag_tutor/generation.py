@@ -152,11 +152,13 @@ def load_generator(name: str) -> LanguageModel:
     Only a hub id reaches for the network, and only if it isn't cached yet.
     Raises ModelUnavailableError.
     """
-    if name == DEFAULT_GENERATOR:
-        return _load_default()
     try:
+        if name == DEFAULT_GENERATOR:
+            return _load_default()
         return _load(name, name, is_local=is_folder(name))
-    except Exception as error:
+    except ModelUnavailableError:
+        raise
+    except Exception as error:  # what a broken model raises is anybody's guess
         raise ModelUnavailableError(
             f"No generator could be loaded from {name!r}: {first_line(error)} "
             "Name a folder or hub id of a causal language model with --generator."

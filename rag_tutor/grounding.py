@@ -2,8 +2,8 @@
 written, quotes the notes; knows nothing of models or of how passages are found.
 
 A written sentence counts as supported if one sentence of one passage, or its heading, holds
-all of its words in the same order, and its numbers, names and negation: it may only leave
-words out. That can be checked without a model, and errs on the side of quoting.
+all of its words in the same order, its numbers whole, and is negated if it is: it may only
+leave words out. That can be checked without a model, and errs on the side of quoting.
 """
 
 import re
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from rag_tutor.chunking import plain_text
 from rag_tutor.domain import Citation, Message, Passage
 from rag_tutor.evidence import Evidence, statement_spans
-from rag_tutor.sentences import TABLE_RULE
-from rag_tutor.words import claim_words, content_words, numbers, stand_in_order
+from rag_tutor.sentences import LIST_MARK, TABLE_RULE
+from rag_tutor.words import claim_words, numbers, stand_in_order
 
 MARKER = re.compile(r"[ \t]*\[(\d{1,3}(?:,\s*\d{1,3})*)\]")
 _MIN_WORDS = 3
@@ -23,8 +23,6 @@ _MIN_WORDS = 3
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nor|neither|without|cannot)\b|n['’]t\b", re.IGNORECASE
 )
-_NAME = re.compile(r"(?<=[^.!?\s]\s)[(\"'“]*([^\W\d_]*[A-Z][\w-]*)")
-_LIST_MARK = re.compile(r"\A[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+")
 
 _SYSTEM = "You answer a question with the words of the given notes. You add nothing."
 _EXAMPLE: tuple[Message, Message] = (
@@ -94,7 +92,7 @@ def without_markers(text: str) -> str:
 
 def bare_sentence(text: str) -> str:
     """A written sentence without its markers and the mark of a list item."""
-    return _LIST_MARK.sub("", without_markers(text).strip(), count=1)
+    return LIST_MARK.sub("", without_markers(text).strip(), count=1)
 
 
 def escape_markers(text: str) -> str:
@@ -109,7 +107,7 @@ def quotation(item: Evidence, passages: Sequence[Passage]) -> tuple[str, Citatio
     """
     passage = passages[item.number - 1]
     marker = f"[{item.number}]"
-    text = textwrap.dedent(_LIST_MARK.sub(lambda mark: " " * len(mark[0]), item.text, count=1))
+    text = textwrap.dedent(LIST_MARK.sub(lambda mark: " " * len(mark[0]), item.text, count=1))
     if text.startswith(("```", "~~~", "$$")):
         block = f"{text}\n\n{marker}"
     else:
@@ -126,12 +124,9 @@ def _statement(number: int, passage: Passage, start: int, end: int) -> _Statemen
 
 
 def _agrees(sentence: str, source: str) -> bool:
-    """Whether numbers, names and negation of a sentence are those of its source."""
-    names = {stem for name in _NAME.findall(sentence) for stem in content_words(name)}
-    return (
-        numbers(sentence) <= numbers(source)
-        and names <= set(content_words(source))
-        and bool(_NEGATION.search(sentence)) == bool(_NEGATION.search(source))
+    """Whether a sentence's numbers are whole in its source, and both or neither are negated."""
+    return numbers(sentence) <= numbers(source) and (
+        bool(_NEGATION.search(sentence)) == bool(_NEGATION.search(source))
     )
 
 

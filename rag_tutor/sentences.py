@@ -16,6 +16,7 @@ _FENCE = re.compile(r"[ \t]*(?:[-*+•][ \t]+|\d{1,3}[.)][ \t]+)?(`{3,}|~{3,})[^
 _NEW_UNIT = re.compile(
     r"[ \t]*(?:[-*+•][ \t]+|\d{1,3}[.)][ \t]+|#{1,6}[ \t]|\||>|\*\*[^*\n]+\*\*:?[ \t]*$)"
 )
+LIST_MARK = re.compile(r"\A[ \t]*(?:[-*+•]|\d{1,3}[.)])[ \t]+")
 _HEADING = re.compile(r"[ \t]*#{1,6}[ \t]")
 _RULE = re.compile(r"[ \t]*(?:[-*_=][ \t]*){3,}")
 # A full stop inside of these ends nothing.
