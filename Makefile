@@ -19,8 +19,11 @@ check: .venv/installed-test
 	$(BIN)/mypy
 	$(BIN)/pytest
 
+# DATA: a folder of public sets, which are measured too; see benchmarks/retrieval.py.
 bench: .venv/installed
-	$(BIN)/python benchmarks/main_job.py $(QUESTIONS)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/main_job.py benchmarks/questions/questions.jsonl
+	$(BIN)/python benchmarks/retrieval.py $(if $(DATA),--data $(DATA))
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

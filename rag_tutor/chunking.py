@@ -16,9 +16,10 @@ from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
-from rag_tutor.domain import Chunk, Document
+from rag_tutor.domain import Chunk, Document, Span
+from rag_tutor.sentences import sentence_spans
 
-CHUNKING_VERSION = 1
+CHUNKING_VERSION = 2
 # Bounds a chunk where tokens don't: a tokenizer may read a page without spaces as one word.
 MAX_CHUNK_CHARACTERS = 2_400
 _MAX_HEADING_CHARACTERS = 160
@@ -36,7 +37,6 @@ _QUESTION_STEP = 0.5
 _PLAIN_TITLE, _NUMBERED_TITLE, _BOLD_TITLE = 7.0, 8.0, 9.0
 
 CountTokens = Callable[[str], int]
-Span = tuple[int, int]
 
 
 @dataclass(slots=True)
@@ -70,18 +70,34 @@ def chunk_document(document: Document, count_tokens: CountTokens, max_tokens: in
 
     Each line with text is in a chunk, or is a heading in the path of the chunks below it
     (which keeps 160 characters of a heading, and the innermost ones where many don't fit).
-    `searchable_text` of a chunk takes at most `max_tokens` as `count_tokens` counts them.
+    The `searchable_text` of a chunk takes at most `max_tokens` as `count_tokens` counts them.
     """
     cutter = _Cutter(document, count_tokens, max_tokens)
     return list(cutter.cut(_outline(document.text), ()))
 
 
-def searchable_text(chunk: Chunk) -> str:
-    """The text that is embedded and indexed: path of headings, then the chunk's plain text."""
+@dataclass(frozen=True, slots=True)
+class SearchableText:
+    """The text of a chunk that is embedded, indexed and read by the reader.
+
+    `sentences[i]` is where the sentence `sentence_spans(chunk.text)[i]` stands in `text`.
+    """
+
+    text: str
+    sentences: tuple[Span, ...]
+
+
+def searchable_text(chunk: Chunk) -> SearchableText:
+    """The path of headings, then the chunk's sentences without their Markdown signs."""
     heading = chunk.heading
     if heading and clean_heading(chunk.text.split("\n", 1)[0]) == heading[-1]:
         heading = heading[:-1]
-    return _join(heading, chunk.text)
+    text, spans = _join(heading, ""), []
+    for start, end in sentence_spans(chunk.text):
+        sentence = plain_text(chunk.text[start:end])
+        spans.append((len(text), len(text) + len(sentence)))
+        text += sentence + "\n"
+    return SearchableText(text.rstrip("\n"), tuple(spans))
 
 
 def plain_text(text: str) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 Vectors = NDArray[np.float32]
 TextStream = PythonGenerator[str, None, None]
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +97,14 @@ class Message(TypedDict):
     content: str
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reader says of a text, in logits: that it answers, and that each sentence does."""
+
+    relevance: float
+    evidence: tuple[float, ...]
+
+
 class Encoder(Protocol):
     """Turns text into vectors whose inner product is their cosine similarity."""
 
@@ -114,11 +123,31 @@ class Encoder(Protocol):
     def count_tokens(self, text: str) -> int:
         """Number of tokens that `text` takes, special ones included."""
 
-    def encode_documents(self, texts: Sequence[str]) -> Vectors:
-        """Encode texts to be found: float32 of shape (len(texts), dimension), L2-normalised."""
+    def encode_passages(
+        self, texts: Sequence[str], sentences: Sequence[Sequence[Span]]
+    ) -> tuple[Vectors, Vectors]:
+        """Encode texts to be found, and the sentences that stand at the given spans of each.
+
+        Returns float32 of shape (len(texts), dimension), and of shape (number of all spans,
+        dimension) in their order; all L2-normalised.
+        """
 
     def encode_query(self, text: str) -> Vectors:
         """Encode a question: float32 of shape (dimension,), L2-normalised."""
+
+
+class Reader(Protocol):
+    """A small model that reads a question together with passages, or with a conversation."""
+
+    def read(
+        self, question: str, texts: Sequence[str], sentences: Sequence[Sequence[Span]]
+    ) -> list[Reading]:
+        """Read each text for the question; `sentences[i]` are the spans of `texts[i]`."""
+
+    def carried_words(self, question: str, conversation: str) -> list[tuple[str, float]]:
+        """The words of a conversation in order, each with the probability that the question,
+        written so that it stands alone, would hold it.
+        """
 
 
 class Generator(Protocol):

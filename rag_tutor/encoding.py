@@ -1,14 +1,17 @@
 """Runs a sentence-transformers model as an Encoder; knows nothing of what it encodes."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
+from sentence_transformers.base.modules import Normalize
+from sentence_transformers.sentence_transformer.modules import Pooling
 from transformers.utils import logging as transformers_logging
 
 from rag_tutor.config import DEFAULT_ENCODER
-from rag_tutor.domain import Vectors
+from rag_tutor.domain import Span, Vectors
 from rag_tutor.errors import ModelUnavailableError
 from rag_tutor.weights import default_encoder_folder, first_line, is_folder, model_identity
 
@@ -29,19 +32,60 @@ class SentenceEncoder:
             raise ModelUnavailableError(f"{name} gives no fixed-size vectors; choose another.")
         self.dimension: int = dimension
         self.max_tokens: int = model.get_max_seq_length() or 512
+        self._takes_mean = _takes_mean(model)
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of a text, special ones included, however long it is."""
         with self._lock:
             return len(self._model.tokenizer(text, truncation=False, verbose=False)["input_ids"])
 
-    def encode_documents(self, texts: Sequence[str]) -> Vectors:
-        """Encode texts to be found: float32 of shape (len(texts), dimension), L2-normalised."""
+    def encode_passages(
+        self, texts: Sequence[str], sentences: Sequence[Sequence[Span]]
+    ) -> tuple[Vectors, Vectors]:
+        """Encode texts to be found, and the sentences that stand at the given spans of each.
+
+        Returns float32 of shape (len(texts), dimension), and of shape (number of all spans,
+        dimension) in their order; all L2-normalised. A model that takes the mean of its tokens
+        gives a sentence the mean of the sentence's own, read within the whole text: "late
+        chunking", Günther et al. 2024, arXiv:2409.04701. Any other encodes sentences alone.
+        """
+        if not self._takes_mean:
+            alone = [
+                text[start:end]
+                for text, spans in zip(texts, sentences, strict=True)
+                for start, end in spans
+            ]
+            return self._encode(texts), self._encode(alone)
+        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
+        parts = [vectors[:0]]
+        for start in range(0, len(texts), _BATCH):
+            batch = texts[start : start + _BATCH]
+            for row, (tokens, offsets) in enumerate(self._tokens(batch), start=start):
+                vectors[row] = tokens.mean(axis=0)
+                parts.append(_means(tokens, offsets, sentences[row]))
+        return _normalised(vectors), _normalised(np.concatenate(parts))
+
+    def _encode(self, texts: Sequence[str]) -> Vectors:
         with self._lock:
             vectors = self._model.encode_document(
                 list(texts), batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
             )
         return np.asarray(vectors, dtype=np.float32).reshape(len(texts), self.dimension)
+
+    def _tokens(self, texts: Sequence[str]) -> Iterator[tuple[Vectors, NDArray[np.int64]]]:
+        """For each text, the vectors of its tokens and their offsets in it, of shape (n, 2)."""
+        with self._lock:
+            embeddings = self._model.encode_document(
+                list(texts), output_value="token_embeddings", show_progress_bar=False
+            )
+            encoded = self._model.tokenizer(
+                list(texts),
+                truncation=True,
+                max_length=self.max_tokens,
+                return_offsets_mapping=True,
+            )
+        for vectors, offsets in zip(embeddings, encoded["offset_mapping"], strict=True):
+            yield vectors.float().cpu().numpy()[: len(offsets)], np.array(offsets)
 
     def encode_query(self, text: str) -> Vectors:
         """Encode a question: float32 of shape (dimension,), L2-normalised."""
@@ -68,3 +112,30 @@ def load_encoder(name: str) -> SentenceEncoder:
             "Name a folder or hub id of a sentence-transformers model with --encoder."
         ) from error
     return SentenceEncoder(model_identity(name), model)
+
+
+def _takes_mean(model: SentenceTransformer) -> bool:
+    """Whether a text's vector is the mean of its tokens' vectors, and of nothing else."""
+    _, pooling, *rest = [*model, None]
+    prompts = (model.prompts.get(name) for name in ("document", "passage", "corpus"))
+    return (
+        isinstance(pooling, Pooling)
+        and pooling.pooling_mode == "mean"
+        and all(isinstance(module, Normalize | None) for module in rest)
+        and model.default_prompt_name is None
+        and not any(prompts)
+    )
+
+
+def _means(tokens: Vectors, offsets: NDArray[np.int64], spans: Sequence[Span]) -> Vectors:
+    """The mean vector of the tokens in each span, or of all where it has none of its own."""
+    means = np.empty((len(spans), tokens.shape[1]), dtype=np.float32)
+    for row, (start, end) in enumerate(spans):
+        own = (offsets[:, 0] >= start) & (offsets[:, 1] <= end) & (offsets[:, 1] > offsets[:, 0])
+        means[row] = tokens[own if own.any() else slice(None)].mean(axis=0)
+    return means
+
+
+def _normalised(vectors: Vectors) -> Vectors:
+    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(lengths, 1e-12), dtype=np.float32)

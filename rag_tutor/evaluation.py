@@ -6,7 +6,8 @@ a conversation has `turns` of the same form, each with the wording `standalone`.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -19,26 +20,48 @@ from rag_tutor.words import share_in_order, words
 DEPTH = 10
 _ENOUGH = 0.8
 
-
 Search = Callable[[str, Sequence[Turn]], Turn]
 Item = dict[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """A question of a file, what was found for it, and its metrics; none if unanswerable."""
+
+    group: str
+    item: Item
+    turn: Turn
+    metrics: dict[str, float]
+
+
 def evaluate(paths: Sequence[Path], search: Search) -> dict[str, dict[str, float]]:
-    """Return the metrics of each group of questions in the files.
+    """Return the metrics of each group of questions in the files, as `summarise` gives them."""
+    return summarise(judge(paths, search))
+
+
+def judge(paths: Sequence[Path], search: Search) -> Iterator[Judgement]:
+    """Search for each question of the files, and judge what is found.
 
     Groups: "questions"; of conversations, "first turns", "follow-ups" (memory on), and for
     comparison the same without memory ("as typed") and in a person's wording ("standalone").
-    Metrics, means from 0 to 1: hit@1, hit@5, recall@5, recall@10, mrr over the answerable
-    ones, `n` of them; and the shares of `answered` answerable and `refused` unanswerable ones.
-    Raises TutorError for a file that can't be read.
+    Metrics, from 0 to 1: hit@1, hit@5, recall@5, recall@10, mrr. Raises TutorError for a file
+    that can't be read.
     """
-    groups: dict[str, list[tuple[Item, Turn]]] = {}
     for path in paths:
         for item in _items(path):
-            for group, asked, found in _asked(item, search):
-                groups.setdefault(group, []).append((asked, found))
-    return {group: _metrics(asked) for group, asked in groups.items()}
+            for group, asked, turn in _asked(item, search):
+                metrics = _metrics(asked, turn.answer.passages) if asked["answerable"] else {}
+                yield Judgement(group, asked, turn, metrics)
+
+
+def summarise(judgements: Iterable[Judgement]) -> dict[str, dict[str, float]]:
+    """Return, for each group, the means of the metrics over its `n` answerable questions, and
+    the shares of `answered` answerable and `refused` unanswerable ones.
+    """
+    groups: dict[str, list[Judgement]] = {}
+    for judgement in judgements:
+        groups.setdefault(judgement.group, []).append(judgement)
+    return {group: _means(judged) for group, judged in groups.items()}
 
 
 def _asked(item: Item, search: Search) -> Iterator[tuple[str, Item, Turn]]:
@@ -86,20 +109,20 @@ def _is_question(item: Item) -> bool:
     )
 
 
-def _metrics(asked: Sequence[tuple[Item, Turn]]) -> dict[str, float]:
-    answerable = [(item, found) for item, found in asked if item["answerable"]]
-    unanswerable = [found for item, found in asked if not item["answerable"]]
-    judged = [_judge(item, found.answer.passages) for item, found in answerable]
-    metrics = {name: fmean(row[name] for row in judged) for name in (judged or [{}])[0]}
-    metrics["n"] = len(judged)
+def _means(judged: Sequence[Judgement]) -> dict[str, float]:
+    answerable = [each for each in judged if each.metrics]
+    refused = [each.turn.answer.refused for each in judged if not each.metrics]
+    names = answerable[0].metrics if answerable else ()
+    means = {name: fmean(each.metrics[name] for each in answerable) for name in names}
+    means["n"] = len(answerable)
     if answerable:
-        metrics["answered"] = fmean(not found.answer.refused for _, found in answerable)
-    if unanswerable:
-        metrics["refused"] = fmean(found.answer.refused for found in unanswerable)
-    return {name: round(value, 3) for name, value in metrics.items()}
+        means["answered"] = fmean(not each.turn.answer.refused for each in answerable)
+    if refused:
+        means["refused"] = fmean(refused)
+    return {name: round(value, 3) for name, value in means.items()}
 
 
-def _judge(item: Item, passages: Sequence[Passage]) -> dict[str, float]:
+def _metrics(item: Item, passages: Sequence[Passage]) -> dict[str, float]:
     sets = [item["evidence"], *item["alternatives"]]
     ranks = [[_rank(evidence, passages) for evidence in one] for one in sets]
     first = min(rank for row in ranks for rank in row)

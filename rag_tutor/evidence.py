@@ -3,14 +3,12 @@ language models or prompts.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from rag_tutor.chunking import clean_heading, plain_text
-from rag_tutor.domain import Encoder, Passage
-from rag_tutor.sentences import LIST_MARK, TABLE_RULE, Span, sentence_spans
+from rag_tutor.domain import Passage, Span, Vectors
+from rag_tutor.sentences import LIST_MARK, TABLE_RULE, sentence_spans
 from rag_tutor.words import content_words, words
 
 _MIN_WORDS = 4
@@ -49,32 +47,26 @@ class Evidence:
 def rank_evidence(
     question: str,
     passages: Sequence[Passage],
-    encoder: Encoder,
+    scores: Sequence[Vectors],
     rarity: Callable[[str], float],
 ) -> list[Evidence]:
     """Return the statements among the passages' sentences, best first.
 
-    The score is the cosine similarity of the question to the sentence below its heading,
-    plus the rarity-weighted share of the question's words that it holds, less a little for
-    each rank of its passage.
+    `scores[i]` tells how well each sentence of `passages[i]` answers. To it comes the
+    rarity-weighted share of the question's words that the sentence and its heading hold, less
+    a little for each rank of its passage.
     """
-    statements = [
-        (number, span)
-        for number, passage in enumerate(passages, start=1)
-        for span in statement_spans(passage.chunk.text)
-        if not _is_heading(passage, span)
-    ]
-    if not statements:
-        return []
-    texts = [_in_context(passages[number - 1], span) for number, span in statements]
-    similar = encoder.encode_documents(texts) @ encoder.encode_query(question)
     wanted = {word: rarity(word) for word in content_words(question)}
-    evidence = [
-        _evidence(number, passages[number - 1], span, float(likeness) + _COVERAGE_WEIGHT * share)
-        for (number, span), likeness, share in zip(
-            statements, similar, _coverage(wanted, texts), strict=True
-        )
-    ]
+    total = sum(wanted.values()) or 1.0
+    evidence = []
+    for number, (passage, own) in enumerate(zip(passages, scores, strict=True), start=1):
+        for sentence, span in _statements(passage.chunk.text):
+            if _is_heading(passage, span):
+                continue
+            held = wanted.keys() & set(content_words(_in_context(passage, span)))
+            share = sum(wanted[word] for word in held) / total
+            score = float(own[sentence]) + _COVERAGE_WEIGHT * share
+            evidence.append(_evidence(number, passage, span, score))
     return sorted(evidence, key=lambda item: -item.score)
 
 
@@ -99,8 +91,15 @@ def select_evidence(
 
 def statement_spans(text: str) -> list[Span]:
     """The spans of the sentences that state something: no titles, questions, links or lead-ins."""
-    spans = (_without_label(text, span) for span in sentence_spans(text))
-    return [span for span in spans if _states_something(text, span)]
+    return [span for _, span in _statements(text)]
+
+
+def _statements(text: str) -> Iterator[tuple[int, Span]]:
+    """Each statement's number among the sentences, and its span."""
+    for number, sentence in enumerate(sentence_spans(text)):
+        span = _without_label(text, sentence)
+        if _states_something(text, span):
+            yield number, span
 
 
 def _without_label(text: str, span: Span) -> Span:
@@ -140,12 +139,6 @@ def _evidence(number: int, passage: Passage, span: Span, score: float) -> Eviden
         text=chunk.text[span[0] : span[1]],
         score=score - _RANK_PENALTY * (number - 1),
     )
-
-
-def _coverage(wanted: dict[str, float], texts: Sequence[str]) -> np.ndarray:
-    total = sum(wanted.values()) or 1.0
-    held = [wanted.keys() & set(content_words(text)) for text in texts]
-    return np.array([sum(wanted[word] for word in row) / total for row in held])
 
 
 def _list_around(ranked: Sequence[Evidence], passages: Sequence[Passage]) -> list[Evidence]:

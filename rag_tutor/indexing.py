@@ -59,10 +59,11 @@ class NoteState:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The chunks of a note with their vectors, of shape (len(chunks), dimension)."""
+    """The chunks of a note, their vectors and, for each, those of its sentences."""
 
     chunks: Sequence[Chunk]
     vectors: Vectors
+    sentences: Sequence[Vectors]
 
 
 def update_index(
@@ -181,21 +182,27 @@ def _encode(
     chunks = [chunk_document(each, encoder.count_tokens, max_tokens) for each in documents]
     texts = [searchable_text(chunk) for row in chunks for chunk in row]
     vectors = np.empty((len(texts), encoder.dimension), dtype=np.float32)
+    sentences = [vectors[:0]] * len(texts)
     # Texts of one length together need the least padding; the longest first shows early
     # if memory is short.
-    order = sorted(range(len(texts)), key=lambda row: -len(texts[row]))
+    order = sorted(range(len(texts)), key=lambda row: -len(texts[row].text))
     for start in range(0, len(order), _SLICE):
         if progress:
             progress(start, len(order))
         rows = order[start : start + _SLICE]
-        vectors[rows] = encoder.encode_documents([texts[row] for row in rows])
+        spans = [texts[row].sentences for row in rows]
+        vectors[rows], parts = encoder.encode_passages([texts[row].text for row in rows], spans)
+        ends = np.cumsum([len(own) for own in spans])
+        for row, part in zip(rows, np.split(parts, ends[:-1]), strict=True):
+            sentences[row] = part
     if progress:
         progress(len(order), len(order))
-    ends = np.cumsum([len(row) for row in chunks])
-    parts = np.split(vectors, ends[:-1]) if len(ends) else []
+    starts = np.cumsum([0, *map(len, chunks)])
     return {
-        _key(document): _Rows(row, part)
-        for document, row, part in zip(documents, chunks, parts, strict=True)
+        _key(document): _Rows(
+            own, vectors[start : start + len(own)], sentences[start : start + len(own)]
+        )
+        for document, own, start in zip(documents, chunks, starts[:-1], strict=True)
     }
 
 
@@ -213,7 +220,8 @@ def _write(index: Path, encoder: Encoder, hashes: dict[str, str], rows: Sequence
         manifest,
         chunks,
         np.concatenate([row.vectors for row in rows]),
-        [content_words(searchable_text(chunk)) for chunk in chunks],
+        [vectors for row in rows for vectors in row.sentences],
+        [content_words(searchable_text(chunk).text) for chunk in chunks],
     )
 
 
@@ -227,7 +235,9 @@ def _reusable(old: store.Store | None, encoder: Encoder) -> dict[tuple[str, str]
         rows[chunk.document_id].append(row)
     return {
         (name, old.manifest.documents[name]): _Rows(
-            [old.chunks[row] for row in own], old.vectors(own)
+            [old.chunks[row] for row in own],
+            old.vectors(own),
+            [old.sentence_vectors(row) for row in own],
         )
         for name, own in rows.items()
     }

@@ -1,25 +1,26 @@
-"""Finds the passages for a question: dense and BM25 lists, fused by rank, without repetitions;
-knows nothing of conversations or of how an answer is written.
+"""Finds the passages for a question: the scores of vectors, words and the reader are added up,
+and repetitions left out; knows nothing of conversations or of how an answer is written.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+import numpy as np
+
 from rag_tutor.chunking import searchable_text
-from rag_tutor.domain import Chunk, Encoder, Passage
+from rag_tutor.domain import Chunk, Encoder, Passage, Reader, Vectors
 from rag_tutor.store import Hits, Store
 from rag_tutor.words import content_words
 
 _CANDIDATES = 50
-# Cormack, Clarke and Buettcher, "Reciprocal Rank Fusion outperforms Condorcet and individual
-# Rank Learning Methods", SIGIR 2009; the constant is theirs.
-_RANK_CONSTANT = 60
 # A chunk repeats another if this share of its different words stands in the other one.
 _REPETITION = 0.9
 _COVERAGE_WEIGHT = 0.3
 # As many as an answer is made from by default, whatever number is asked for.
 _COVERING = 5
+# Of a sentence that lies beyond what the reader reads.
+_LOWEST_LOGIT = -10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,72 +32,168 @@ class Query:
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """What each component adds to the score of a passage.
+
+    `dense` is the cosine similarity of question and passage, `sentences` that of the question
+    and the most similar sentence, `bm25` the score over the best one's, from 0 to 1. Scores
+    are added, not ranks: Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid
+    Retrieval", ACM TOIS 2023. `reader` is the reader's logit for the passage, and in choosing
+    sentences for each of them; the best `read` passages are read, none if the weight is 0.
+    benchmarks/retrieval.py measures what each is good for.
+    """
+
+    dense: float = 0.5
+    sentences: float = 0.5
+    bm25: float = 0.3
+    reader: float = 0.02
+    read: int = 8
+
+
+DEFAULT_WEIGHTS = Weights()
+
+
+@dataclass(frozen=True, slots=True)
 class Retrieval:
     """The passages found, best first, and how likely it is that they hold an answer.
 
-    `relevance` is the best cosine similarity plus 0.3 times the share of the question's
-    words that the passages hold, rare words counting more; from about 0 to 1.3.
+    `sentences[i]` holds, for each of `sentence_spans(passages[i].chunk.text)`, how well it
+    answers: its cosine similarity to the question, and the reader's weighed logit. `relevance`
+    is the best cosine similarity of a passage plus 0.3 times the share of the question's words
+    that the passages hold, rare words counting more; from about 0 to 1.3.
     """
 
     passages: tuple[Passage, ...]
+    sentences: tuple[Vectors, ...]
     relevance: float
 
 
-def retrieve(store: Store, encoder: Encoder, queries: Sequence[Query], limit: int) -> Retrieval:
+@dataclass(frozen=True, slots=True)
+class _Match:
+    """A query's vector, the rows nearest to it, and the BM25 scores of all rows, from 0 to 1."""
+
+    vector: Vectors
+    nearest: Hits
+    bm25: Vectors
+
+
+@dataclass(slots=True)
+class _Candidate:
+    """A row of the store, its score, and those of its sentences."""
+
+    row: int
+    score: float
+    sentences: Vectors
+
+
+def retrieve(
+    store: Store,
+    encoder: Encoder,
+    reader: Reader,
+    queries: Sequence[Query],
+    limit: int,
+    weights: Weights = DEFAULT_WEIGHTS,
+) -> Retrieval:
     """Find the best `limit` passages for a question, given as one or more wordings of it.
 
     The first wording is the one typed: if it has words of its own, the passages must hold them.
+    The last one stands alone: it is what the reader reads.
     """
-    dense = [store.nearest(encoder.encode_query(query.text), _CANDIDATES) for query in queries]
-    bm25 = [store.matching(content_words(query.text), _CANDIDATES) for query in queries]
-    weights = [query.weight for query in queries]
-    scores = rank_fusion([*map(_rows, dense), *map(_rows, bm25)], [*weights, *weights])
-    sources = {"dense": _union(dense), "bm25": _union(bm25)}
-    ranked = (
+    depth = max(_CANDIDATES, 2 * limit)
+    matches = [_match(store, encoder, query.text, depth) for query in queries]
+    found_by = {
+        "dense": {row for match in matches for row, _ in match.nearest},
+        "bm25": {row for match in matches for row in _best(match.bm25, depth)},
+    }
+    searched = {"dense": weights.dense + weights.sentences, "bm25": weights.bm25}
+    rows = sorted(set().union(*(found_by[name] for name, weight in searched.items() if weight)))
+    candidates = _candidates(store, rows, matches, [query.weight for query in queries], weights)
+    best = list(islice(_without_repetitions(store, candidates), max(limit, weights.read)))
+    if weights.reader:
+        _read(store, reader, queries[-1].text, best[: weights.read], weights.reader)
+        best.sort(key=lambda candidate: -candidate.score)
+    passages = tuple(
         Passage(
-            store.chunks[row],
-            scores[row],
-            tuple(name for name, rows in sources.items() if row in rows),
+            store.chunks[each.row],
+            each.score,
+            tuple(name for name, rows in found_by.items() if each.row in rows),
         )
-        for row in sorted(scores, key=lambda row: (-scores[row], row))
+        for each in best[:limit]
     )
-    passages = tuple(islice(_without_repetitions(ranked), limit))
-    similarity = max(hits[0][1] for hits in dense)
+    similarity = max(match.nearest[0][1] for match in matches)
     own_words = next((query.text for query in queries if content_words(query.text)), "")
     covered = _coverage(store, own_words, [passage.chunk for passage in passages[:_COVERING]])
-    return Retrieval(passages, similarity + _COVERAGE_WEIGHT * covered)
+    return Retrieval(
+        passages,
+        tuple(each.sentences for each in best[:limit]),
+        similarity + _COVERAGE_WEIGHT * covered,
+    )
 
 
-def rank_fusion(rankings: Sequence[Sequence[int]], weights: Sequence[float]) -> dict[int, float]:
-    """Fuse ranked lists: score(row) = sum of weight / (60 + rank), ranks counted from 1."""
-    scores: dict[int, float] = {}
-    for ranking, weight in zip(rankings, weights, strict=True):
-        for rank, row in enumerate(ranking, start=1):
-            scores[row] = scores.get(row, 0.0) + weight / (_RANK_CONSTANT + rank)
-    return scores
+def _match(store: Store, encoder: Encoder, text: str, depth: int) -> _Match:
+    vector = encoder.encode_query(text)
+    bm25 = store.bm25_scores(content_words(text))
+    return _Match(vector, store.nearest(vector, depth), bm25 / max(bm25.max(), 1e-9))
 
 
-def _rows(hits: Hits) -> list[int]:
-    return [row for row, _ in hits]
+def _best(scores: Vectors, limit: int) -> list[int]:
+    """The rows with the highest scores above 0."""
+    rows = np.argsort(-scores, kind="stable")[:limit]
+    return [int(row) for row in rows if scores[row] > 0]
 
 
-def _union(lists: Iterable[Hits]) -> set[int]:
-    return {row for hits in lists for row, _ in hits}
+def _candidates(
+    store: Store,
+    rows: Sequence[int],
+    matches: Sequence[_Match],
+    shares: Sequence[float],
+    weights: Weights,
+) -> list[_Candidate]:
+    """The rows by falling score: the mean over the wordings, each with its share."""
+    vectors = store.vectors(rows)
+    sentences = [store.sentence_vectors(row) for row in rows]
+    total = np.zeros(len(rows), dtype=np.float32)
+    for match, share in zip(matches, shares, strict=True):
+        nearest = [float((own @ match.vector).max(initial=0.0)) for own in sentences]
+        total += share * weights.dense * (vectors @ match.vector)
+        total += share * weights.sentences * np.array(nearest, dtype=np.float32)
+        total += share * weights.bm25 * match.bm25[list(rows)]
+    total /= sum(shares)
+    return [
+        _Candidate(rows[at], float(total[at]), sentences[at] @ matches[-1].vector)
+        for at in np.argsort(-total, kind="stable")
+    ]
 
 
-def _without_repetitions(passages: Iterable[Passage]) -> Iterator[Passage]:
+def _read(
+    store: Store, reader: Reader, question: str, candidates: Sequence[_Candidate], weight: float
+) -> None:
+    """Add to the scores of passages and sentences what the reader makes of them."""
+    texts = [searchable_text(store.chunks[each.row]) for each in candidates]
+    readings = reader.read(
+        question, [each.text for each in texts], [each.sentences for each in texts]
+    )
+    lowest = min((reading.relevance for reading in readings), default=0.0)
+    for candidate, reading in zip(candidates, readings, strict=True):
+        # What was read can only gain, so that it stays before what wasn't.
+        candidate.score += weight * (reading.relevance - lowest)
+        logits = np.maximum(reading.evidence, _LOWEST_LOGIT)
+        candidate.sentences += (weight * logits).astype(np.float32)
+
+
+def _without_repetitions(store: Store, candidates: Iterable[_Candidate]) -> Iterator[_Candidate]:
     kept: list[set[str]] = []
-    for passage in passages:
-        own = set(content_words(passage.chunk.text))
+    for candidate in candidates:
+        own = set(content_words(store.chunks[candidate.row].text))
         if any(len(own & other) >= _REPETITION * len(own) for other in kept):
             continue
         kept.append(own)
-        yield passage
+        yield candidate
 
 
 def _coverage(store: Store, question: str, chunks: Sequence[Chunk]) -> float:
     """The share of the question's words in the chunks, weighted by their rarity."""
     wanted = {word: store.rarity(word) for word in content_words(question)}
-    held = {word for chunk in chunks for word in content_words(searchable_text(chunk))}
+    held = {word for chunk in chunks for word in content_words(searchable_text(chunk).text)}
     total = sum(wanted.values())
     return sum(wanted[word] for word in wanted if word in held) / total if total else 0.0

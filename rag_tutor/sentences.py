@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, takewhile
 
-Span = tuple[int, int]
+from rag_tutor.domain import Span
 
 TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*")
 _FENCE = re.compile(r"[ \t]*(?:[-*+•][ \t]+|\d{1,3}[.)][ \t]+)?(`{3,}|~{3,})[^`]*$")

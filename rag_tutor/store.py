@@ -3,13 +3,12 @@ nothing of notes, models or questions.
 
     index/
       CURRENT            the name of the build in use; replaced in one step
-      builds/NAME/       manifest.json, chunks.jsonl, vectors.faiss, bm25/
+      builds/NAME/       manifest.json, chunks.jsonl, vectors.faiss, sentences.npz, bm25/
 
 A build is written whole under a new name before CURRENT names it, so that a crash leaves
 the old one in use. A store holds all it needs in memory: a build may be deleted under it.
 """
 
-import functools
 import json
 import logging
 import math
@@ -25,13 +24,13 @@ from typing import Any
 import bm25s
 import faiss
 import numpy as np
+from numpy.typing import NDArray
 
 from rag_tutor.atomic import replace_file, sync_file, sync_folder
 from rag_tutor.domain import Chunk, Vectors
 from rag_tutor.errors import IndexMissingError, StaleIndexError
-from rag_tutor.words import content_words
 
-FORMAT = 1
+FORMAT = 2
 _CURRENT = "CURRENT"
 _BUILDS = "builds"
 _BUILD_NAME = re.compile(r"[0-9a-f]{32}")
@@ -53,7 +52,7 @@ class Manifest:
 
 
 class Store:
-    """An index in memory: `chunks[row]`, with a vector and the words of each row."""
+    """An index in memory: `chunks[row]`, with the vectors and the words of each row."""
 
     def __init__(
         self,
@@ -61,12 +60,16 @@ class Store:
         manifest: Manifest,
         chunks: Sequence[Chunk],
         vectors: Any,
+        sentences: NDArray[np.float16],
+        sentence_starts: NDArray[np.int64],
         bm25: bm25s.BM25,
     ) -> None:
         self.build = build
         self.manifest = manifest
         self.chunks = chunks
         self._vectors = vectors
+        self._sentences = sentences
+        self._sentence_starts = sentence_starts
         self._bm25 = bm25
 
     def nearest(self, vector: Vectors, limit: int) -> Hits:
@@ -74,19 +77,21 @@ class Store:
         scores, rows = self._vectors.search(vector[np.newaxis], min(limit, len(self.chunks)))
         return list(zip(rows[0].tolist(), scores[0].tolist(), strict=True))
 
-    def matching(self, words: Sequence[str], limit: int) -> Hits:
-        """Rows that hold any of the words, by falling BM25 score (bm25s, Lucene's variant)."""
+    def bm25_scores(self, words: Sequence[str]) -> Vectors:
+        """BM25 scores of all rows for some words (bm25s, Lucene's variant): shape (rows,)."""
         known = [word for word in words if word in self._bm25.vocab_dict]
-        if not known:
-            return []
-        scores = self._bm25.get_scores(known)
-        rows = np.argsort(-scores, kind="stable")[:limit]
-        return [(int(row), float(scores[row])) for row in rows if scores[row] > 0]
+        scores = self._bm25.get_scores(known) if known else np.zeros(len(self.chunks))
+        return np.asarray(scores, dtype=np.float32)
 
     def vectors(self, rows: Sequence[int]) -> Vectors:
         """The vectors of some rows: float32 of shape (len(rows), dimension)."""
         found: Vectors = self._vectors.reconstruct_batch(np.asarray(rows, dtype=np.int64))
         return found
+
+    def sentence_vectors(self, row: int) -> Vectors:
+        """The vectors of a chunk's sentences: float32 of shape (sentences, dimension)."""
+        start, end = self._sentence_starts[row : row + 2]
+        return self._sentences[start:end].astype(np.float32)
 
     def rarity(self, word: str) -> float:
         """How much a word tells: minus the logarithm of the share of chunks that hold it."""
@@ -94,14 +99,6 @@ class Store:
         indptr = self._bm25.scores["indptr"]
         holding = 0 if column is None else int(indptr[column + 1] - indptr[column])
         return -math.log((holding + 0.5) / (len(self.chunks) + 0.5))
-
-    @functools.cached_property
-    def topics(self) -> frozenset[str]:
-        """The words of all headings, in paths and in texts: what the notes are about."""
-        headings = {" ".join(chunk.heading) for chunk in self.chunks}
-        for chunk in self.chunks:
-            headings.update(re.findall(r"^#{1,6}[ \t]+(.+)", chunk.text, re.MULTILINE))
-        return frozenset(word for heading in headings for word in content_words(heading))
 
     @property
     def vocabulary(self) -> Set[str]:
@@ -139,18 +136,20 @@ def write_store(
     manifest: Manifest,
     chunks: Sequence[Chunk],
     vectors: Vectors,
+    sentences: Sequence[Vectors],
     words: Sequence[Sequence[str]],
 ) -> str:
     """Write a new build, put it in use and delete the others; returns its name.
 
-    `vectors` has shape (len(chunks), dimension); `words[i]` are those of `chunks[i]`.
+    `vectors` has shape (len(chunks), dimension); `sentences[i]`, of shape (n, dimension), and
+    `words[i]` are those of `chunks[i]`.
     The caller holds the index's lock. Raises OSError; then the build in use is as it was.
     """
     name = uuid.uuid4().hex
     folder = index / _BUILDS / name
     folder.mkdir(parents=True)
     try:
-        _write(folder, manifest, chunks, vectors, words)
+        _write(folder, manifest, chunks, vectors, sentences, words)
         replace_file(index / _CURRENT, name.encode())
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -166,12 +165,18 @@ def _write(
     manifest: Manifest,
     chunks: Sequence[Chunk],
     vectors: Vectors,
+    sentences: Sequence[Vectors],
     words: Sequence[Sequence[str]],
 ) -> None:
     flat = faiss.IndexFlatIP(manifest.dimension)
     flat.add(np.ascontiguousarray(vectors))
     # Serialised here, written by Python: FAISS opens no path with letters outside ASCII on Windows.
     (folder / "vectors.faiss").write_bytes(faiss.serialize_index(flat).tobytes())
+    np.savez(
+        folder / "sentences.npz",
+        vectors=np.concatenate([vectors[:0], *sentences]).astype(np.float16),
+        starts=np.cumsum([0, *map(len, sentences)], dtype=np.int64),
+    )
     bm25 = bm25s.BM25()
     # The extra word keeps BM25 from failing on notes that hold no word at all.
     bm25.index([[*row, "\0"] for row in words], show_progress=False)
@@ -194,12 +199,15 @@ def _load(folder: Path) -> Store:
     serialised = np.frombuffer((folder / "vectors.faiss").read_bytes(), dtype=np.uint8)
     vectors = faiss.deserialize_index(serialised)
     bm25 = bm25s.BM25.load(folder / "bm25")
-    rows = {len(chunks), vectors.ntotal, bm25.scores["num_docs"]}
-    if len(rows) != 1 or vectors.d != manifest.dimension:
+    with np.load(folder / "sentences.npz") as file:
+        sentences, starts = file["vectors"], file["starts"]
+    rows = {len(chunks), vectors.ntotal, len(starts) - 1, bm25.scores["num_docs"]}
+    shapes = {(vectors.d,), sentences.shape[1:]}
+    if len(rows) != 1 or shapes != {(manifest.dimension,)} or starts[-1] != len(sentences):
         raise ValueError("its files don't belong together")
     if not {chunk.document_id for chunk in chunks} <= manifest.documents.keys():
         raise ValueError("it holds chunks of unknown notes")
-    return Store(folder.name, manifest, chunks, vectors, bm25)
+    return Store(folder.name, manifest, chunks, vectors, sentences, starts, bm25)
 
 
 def _manifest(folder: Path) -> Manifest:

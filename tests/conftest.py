@@ -9,7 +9,7 @@ from rag_tutor.config import Settings
 from rag_tutor.domain import Generator
 from rag_tutor.indexing import update_index
 from rag_tutor.tutor import Tutor
-from tests.fakes import HashedEncoder, ScriptedGenerator
+from tests.fakes import HashedEncoder, OverlapReader, ScriptedGenerator
 
 BIOLOGY = """# Biology
 
@@ -60,6 +60,6 @@ def make_tutor(corpus: Path, index: Path, encoder: HashedEncoder) -> MakeTutor:
     def make(generator: Generator | None = None) -> Tutor:
         settings = Settings(corpus=corpus, index=index, encoder=encoder.name)
         chosen = generator or ScriptedGenerator()
-        return Tutor(settings, lambda: encoder, lambda: chosen)
+        return Tutor(settings, lambda: encoder, OverlapReader, lambda: chosen)
 
     return make

@@ -1,11 +1,12 @@
 """Small stand-ins whose output depends on their input."""
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from rag_tutor.domain import Message, Vectors
+from rag_tutor.domain import Message, Reading, Span, Vectors
 from rag_tutor.words import content_words
 
 
@@ -22,15 +23,55 @@ class HashedEncoder:
     def count_tokens(self, text: str) -> int:
         return len(text.split()) + 2
 
-    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+    def encode_passages(
+        self, texts: Sequence[str], sentences: Sequence[Sequence[Span]]
+    ) -> tuple[Vectors, Vectors]:
         self.encoded.extend(texts)
-        return np.array([self.encode_query(text) for text in texts], dtype=np.float32)
+        parts = [
+            text[slice(*span)] for text, own in zip(texts, sentences, strict=True) for span in own
+        ]
+        return self._encode(texts), self._encode(parts)
+
+    def _encode(self, texts: Sequence[str]) -> Vectors:
+        vectors = [self.encode_query(text) for text in texts]
+        return np.array(vectors, dtype=np.float32).reshape(len(texts), self.dimension)
 
     def encode_query(self, text: str) -> Vectors:
         vector = np.full(self.dimension, 1e-6, dtype=np.float32)
         for word in content_words(text):
             vector[int(hashlib.sha256(word.encode()).hexdigest(), 16) % self.dimension] += 1
         return vector / np.linalg.norm(vector)
+
+
+class OverlapReader:
+    """Takes a text or sentence to answer the better, the more of the question's words it holds,
+    and carries over the capitalised words of a conversation. Counts the texts that it reads.
+    """
+
+    def __init__(self) -> None:
+        self.read_texts = 0
+
+    def read(
+        self, question: str, texts: Sequence[str], sentences: Sequence[Sequence[Span]]
+    ) -> list[Reading]:
+        self.read_texts += len(texts)
+        return [
+            Reading(
+                _overlap(question, text),
+                tuple(_overlap(question, text[slice(*span)]) for span in spans),
+            )
+            for text, spans in zip(texts, sentences, strict=True)
+        ]
+
+    def carried_words(self, question: str, conversation: str) -> list[tuple[str, float]]:
+        found = re.findall(r"\w+", conversation)
+        return [(word, 0.9 if word[0].isupper() else 0.1) for word in found]
+
+
+def _overlap(question: str, text: str) -> float:
+    """From -4 to 4, as a logit."""
+    wanted = set(content_words(question))
+    return 8 * len(wanted & set(content_words(text))) / max(len(wanted), 1) - 4
 
 
 class ScriptedGenerator:

@@ -75,7 +75,7 @@ def test_chunks_are_exact_ordered_small_enough_and_lose_nothing(
         assert text[chunk.start : chunk.end] == chunk.text
         assert chunk.start >= position
         assert chunk.text == chunk.text.strip() != ""
-        assert count(searchable_text(chunk)) <= max_tokens
+        assert count(searchable_text(chunk).text) <= max_tokens
         uncovered += text[position : chunk.start]
         headings.update(chunk.heading)
         position = chunk.end
@@ -189,7 +189,7 @@ def test_a_note_of_headings_only_can_be_found() -> None:
 
 def test_an_endless_heading_leaves_room_for_text() -> None:
     note = "# " + "heading " * 500 + "\n\n" + ANSWER * 20
-    assert all(count_words(searchable_text(chunk)) <= 60 for chunk in chunks_of(note))
+    assert all(count_words(searchable_text(chunk).text) <= 60 for chunk in chunks_of(note))
 
 
 @pytest.mark.parametrize(

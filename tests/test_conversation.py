@@ -4,9 +4,9 @@ from rag_tutor.conversation import check_question, standalone_question
 from rag_tutor.domain import Answer, Turn
 from rag_tutor.errors import ConversationError
 from rag_tutor.words import content_words
+from tests.fakes import OverlapReader
 
-TOPICS = frozenset(content_words("mitochondrion energy chloroplast membrane GAN loss"))
-WORDS = TOPICS | {"sugar", "light"}
+VOCABULARY = frozenset(content_words("mitochondrion energy chloroplast membrane GAN loss"))
 
 
 def turn(question: str) -> Turn:
@@ -30,50 +30,42 @@ def test_questions_that_cannot_be_asked_say_why(question: str, message: str) -> 
         check_question(question)
 
 
-@pytest.mark.parametrize(
-    "follow_up",
-    [
-        "and why is that a problem?",
-        "What does it do?",
-        "how about the second one",
-        "Which of these is larger?",
-        "Why?",
-        "what's the low-rank one exactly?",
-        "Who came up with the method?",
-    ],
-)
-def test_a_follow_up_takes_the_topic_with_it(follow_up: str) -> None:
-    history = (turn("What is a mitochondrion, please?"),)
-    assert standalone_question(follow_up, history, TOPICS, WORDS) == f"{follow_up} (mitochondrion)"
-
-
-@pytest.mark.parametrize(
-    "question",
-    [
-        "Who crowned Napoleon?",
-        "What does the Zorbian method do?",
-        "Explain the method of least squares",
-        "New topic: when did it rain?",
-        "Btw, what is that in French?",
-    ],
-)
-def test_a_new_subject_takes_nothing_with_it(question: str) -> None:
-    assert (
-        standalone_question(question, (turn("What is a mitochondrion?"),), TOPICS, WORDS)
-        == question
+def standalone(question: str, *history: str) -> str:
+    return standalone_question(
+        question, [turn(one) for one in history], OverlapReader(), VOCABULARY
     )
 
 
+def test_a_follow_up_takes_over_the_words_that_a_person_would() -> None:
+    assert standalone("and why is that?", "how does a Mitochondrion work") == (
+        "and why is that? (Mitochondrion)"
+    )
+
+
+@pytest.mark.parametrize(
+    "question", ["New topic: when did it rain?", "Btw, what is that?", "something else: why rain?"]
+)
+def test_a_new_topic_takes_nothing_with_it(question: str) -> None:
+    assert standalone(question, "how does a Mitochondrion work") == question
+
+
 def test_the_first_question_stays_as_typed() -> None:
-    assert standalone_question("and why is that?", (), TOPICS, WORDS) == "and why is that?"
+    assert standalone("and why is that?") == "and why is that?"
 
 
 def test_the_newest_words_come_first_and_none_twice() -> None:
-    history = (turn("What is a GAN?"), turn("Which loss does the GAN use?"))
-    standalone = standalone_question("is that a good loss?", history, TOPICS, WORDS)
-    assert standalone == "is that a good loss? (GAN)"
+    asked = standalone("is that a good one?", "a GAN", "Loss of the GAN", "GAN and Membrane")
+    assert asked == "is that a good one? (GAN Membrane Loss)"
 
 
-def test_a_question_without_a_topic_gives_its_words_that_the_notes_know() -> None:
-    history = (turn("Does sugar melt fast?"),)
-    assert standalone_question("and why?", history, TOPICS, WORDS) == "and why? (sugar)"
+def test_words_that_the_question_has_or_the_notes_lack_are_not_taken_over() -> None:
+    asked = standalone("what does the gan do?", "Does Paris like the GAN and its Loss?")
+    assert asked == "what does the gan do? (Loss)"
+
+
+def test_of_many_words_the_most_probable_are_taken_over() -> None:
+    names = [f"Word{number}" for number in range(30)]
+    vocabulary = frozenset(content_words(" ".join(names)))
+    history = [turn(" ".join(names))]
+    asked = standalone_question("and?", history, OverlapReader(), vocabulary)
+    assert asked == "and? (Word0 Word1 Word2 Word3 Word4)"

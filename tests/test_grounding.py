@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_tutor.chunking import chunk_document
+from rag_tutor.chunking import chunk_document, searchable_text
 from rag_tutor.corpus import read_document, scan_corpus
 from rag_tutor.domain import Answer, Chunk, Passage, Turn
 from rag_tutor.evidence import Evidence, rank_evidence, select_evidence, statement_spans
@@ -184,7 +184,13 @@ LIST = (
 
 
 def select(question: str, *passages: Passage) -> list[str]:
-    ranked = rank_evidence(question, passages, HashedEncoder(), lambda word: 1.0)
+    encoder = HashedEncoder()
+    texts = [searchable_text(passage.chunk) for passage in passages]
+    scores = [
+        encoder.encode_passages([text.text], [text.sentences])[1] @ encoder.encode_query(question)
+        for text in texts
+    ]
+    ranked = rank_evidence(question, passages, scores, lambda word: 1.0)
     return [item.text for item in select_evidence(question, ranked, passages, 2)]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from rag_tutor.corpus import save_document
-from rag_tutor.domain import Vectors
+from rag_tutor.domain import Span, Vectors
 from rag_tutor.errors import CorpusError, IndexMissingError, StaleIndexError, TutorError
 from rag_tutor.indexing import IndexReport, is_current, note_states, update_index
 from rag_tutor.store import open_store
@@ -91,7 +91,9 @@ def test_an_index_is_current_only_for_the_same_notes_and_encoder(
 
 
 class FailingEncoder(HashedEncoder):
-    def encode_documents(self, texts: Sequence[str]) -> Vectors:
+    def encode_passages(
+        self, texts: Sequence[str], sentences: Sequence[Sequence[Span]]
+    ) -> tuple[Vectors, Vectors]:
         raise MemoryError
 
 
@@ -124,8 +126,8 @@ def test_an_open_store_goes_on_working_after_a_rebuild(
     old = open_store(index)
     save_document(corpus, "history.txt", "Changed.")
     update_index(corpus, index, encoder)
-    rows = old.matching(content_words("Napoleon"), 5)
-    assert "Napoleon" in old.chunks[rows[0][0]].text
+    best = old.bm25_scores(content_words("Napoleon")).argmax()
+    assert "Napoleon" in old.chunks[best].text
     assert old.nearest(encoder.encode_query("Napoleon"), 1)
 
 
@@ -173,7 +175,7 @@ def test_notes_without_any_word_can_be_indexed_and_searched(
     (folder / "signs.md").write_text("?!... ((( )))")
     update_index(folder, tmp_path / "index", encoder)
     store = open_store(tmp_path / "index")
-    assert store.matching(["word"], 5) == []
+    assert not store.bm25_scores(["word"]).any()
     assert len(store.nearest(encoder.encode_query("word"), 5)) == 1
 
 

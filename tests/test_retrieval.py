@@ -1,30 +1,24 @@
-from collections import defaultdict
 from pathlib import Path
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
 from rag_tutor.corpus import save_document
 from rag_tutor.indexing import update_index
-from rag_tutor.retrieval import Query, rank_fusion, retrieve
+from rag_tutor.retrieval import Query, Retrieval, Weights, retrieve
+from rag_tutor.sentences import sentence_spans
 from rag_tutor.store import open_store
-from tests.fakes import HashedEncoder
+from tests.fakes import HashedEncoder, OverlapReader
 
 
-@given(st.lists(st.tuples(st.lists(st.integers(0, 9), unique=True), st.floats(0, 2)), max_size=4))
-def test_rank_fusion_adds_up_reciprocal_ranks(lists: list[tuple[list[int], float]]) -> None:
-    expected: dict[int, float] = defaultdict(float)
-    for row in range(10):
-        for ranking, weight in lists:
-            if row in ranking:
-                expected[row] += weight / (61 + ranking.index(row))
-    fused = rank_fusion([ranking for ranking, _ in lists], [weight for _, weight in lists])
-    assert fused.keys() == expected.keys()
-    assert all(abs(fused[row] - expected[row]) < 1e-12 for row in fused)
+def find(index: Path, question: str, limit: int, **weights: float) -> Retrieval:
+    chosen = Weights(**weights)
+    return retrieve(
+        open_store(index), HashedEncoder(), OverlapReader(), [Query(question)], limit, chosen
+    )
 
 
-def test_the_passage_that_answers_comes_first(index: Path, encoder: HashedEncoder) -> None:
-    found = retrieve(open_store(index), encoder, [Query("When was Napoleon crowned?")], 3)
+def test_the_passage_that_answers_comes_first(index: Path) -> None:
+    found = find(index, "When was Napoleon crowned?", 3)
     assert "Napoleon was crowned" in found.passages[0].chunk.text
     assert found.passages[0].found_by == ("dense", "bm25")
     assert [passage.score for passage in found.passages] == sorted(
@@ -32,10 +26,42 @@ def test_the_passage_that_answers_comes_first(index: Path, encoder: HashedEncode
     )
 
 
-def test_a_question_beyond_the_notes_is_less_relevant(index: Path, encoder: HashedEncoder) -> None:
-    store = open_store(index)
-    inside = retrieve(store, encoder, [Query("What is a chloroplast?")], 3).relevance
-    outside = retrieve(store, encoder, [Query("How do I bake sourdough bread?")], 3).relevance
+@pytest.mark.parametrize(
+    "weights",
+    [
+        {"sentences": 0, "bm25": 0, "reader": 0},
+        {"dense": 0, "bm25": 0, "reader": 0},
+        {"dense": 0, "sentences": 0, "reader": 0},
+        {"dense": 0, "sentences": 0, "bm25": 0.001},
+    ],
+)
+def test_each_component_alone_finds_it_too(index: Path, weights: dict[str, float]) -> None:
+    found = find(index, "When was Napoleon crowned?", 3, **weights)
+    assert "Napoleon was crowned" in found.passages[0].chunk.text
+
+
+def test_the_reader_reads_only_the_best_passages(corpus: Path, index: Path) -> None:
+    for number in range(30):
+        save_document(corpus, f"{number}.md", f"Napoleon fought battle number {number}.")
+    update_index(corpus, index, HashedEncoder())
+    reader = OverlapReader()
+    queries = [Query("Napoleon battle")]
+    retrieve(open_store(index), HashedEncoder(), reader, queries, 20, Weights(read=7))
+    assert reader.read_texts == 7
+    retrieve(open_store(index), HashedEncoder(), reader, queries, 20, Weights(reader=0))
+    assert reader.read_texts == 7
+
+
+def test_the_sentence_that_answers_has_the_highest_score(index: Path) -> None:
+    found = find(index, "Why is damage to the membrane a problem?", 1)
+    text = found.passages[0].chunk.text
+    start, end = sentence_spans(text)[found.sentences[0].argmax()]
+    assert text[start:end].startswith("Damage to the chloroplast membrane")
+
+
+def test_a_question_beyond_the_notes_is_less_relevant(index: Path) -> None:
+    inside = find(index, "What is a chloroplast?", 3).relevance
+    outside = find(index, "How do I bake sourdough bread?", 3).relevance
     assert outside < 0.3 < inside
 
 
@@ -44,9 +70,8 @@ def test_greek_letters_and_curly_apostrophes_are_found(
 ) -> None:
     save_document(corpus, "repaired.md", "OpenAIâ€™s weighting is set by Î².")
     update_index(corpus, index, encoder)
-    store = open_store(index)
     for question in ("openai's", "β"):
-        first = retrieve(store, encoder, [Query(question)], 1).passages[0]
+        first = find(index, question, 1).passages[0]
         assert first.chunk.document_id == "repaired.md"
         assert "bm25" in first.found_by
 
@@ -56,6 +81,6 @@ def test_repetitions_are_shown_once(corpus: Path, index: Path, encoder: HashedEn
     save_document(corpus, "copy.md", sentence)
     save_document(corpus, "copy of copy.md", f"**{sentence}**")
     update_index(corpus, index, encoder)
-    found = retrieve(open_store(index), encoder, [Query("Napoleon crowned emperor")], 9)
+    found = find(index, "Napoleon crowned emperor", 9)
     names = [passage.chunk.document_id for passage in found.passages]
     assert sum(name.startswith("copy") for name in names) == 1

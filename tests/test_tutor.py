@@ -16,7 +16,7 @@ from rag_tutor.grounding import MARKER
 from rag_tutor.indexing import update_index
 from rag_tutor.tutor import Reply, Tutor
 from tests.conftest import MakeTutor
-from tests.fakes import HashedEncoder, QuotingGenerator, ScriptedGenerator
+from tests.fakes import HashedEncoder, OverlapReader, QuotingGenerator, ScriptedGenerator
 
 CROWNED = "Napoleon was crowned emperor in 1804 in Paris."
 QUESTION = "When was Napoleon crowned emperor?"
@@ -100,9 +100,9 @@ def test_a_question_beyond_the_notes_is_declined_without_asking_a_model(
 def test_a_follow_up_is_searched_and_asked_with_its_topic(make_tutor: MakeTutor) -> None:
     generator = ScriptedGenerator()
     tutor = make_tutor(generator)
-    first = list(tutor.reply("What is a chloroplast?"))[-1].turn
+    first = list(tutor.reply("What is a Chloroplast?"))[-1].turn
     second = list(tutor.reply("and why is damage to it a problem?", (first,)))[-1].turn
-    assert second.standalone == "and why is damage to it a problem? (chloroplast)"
+    assert second.standalone == "and why is damage to it a problem? (Chloroplast)"
     assert "chloroplast" in generator.prompts[-1]
     assert any("because the plant" in citation.quote for citation in second.answer.citations)
 
@@ -198,7 +198,7 @@ def test_a_model_that_fails_to_load_is_asked_for_again(
             raise ModelUnavailableError("not yet")
         return ScriptedGenerator(CROWNED)
 
-    tutor = Tutor(make_tutor().settings, lambda: encoder, load)
+    tutor = Tutor(make_tutor().settings, lambda: encoder, OverlapReader, load)
     with pytest.raises(ModelUnavailableError):
         ask(tutor, QUESTION)
     assert CROWNED in ask(tutor, QUESTION).text

@@ -28,8 +28,10 @@ def shown(answer: Answer) -> str:
 
 
 def test_vectors_are_normalised_and_near_for_near_meanings(real_encoder: SentenceEncoder) -> None:
-    vectors = real_encoder.encode_documents(["How do cats sleep?", "Stock prices fell today."])
+    texts = ["How do cats sleep?", "Stock prices fell today."]
+    vectors, sentences = real_encoder.encode_passages(texts, [(), ()])
     assert vectors.shape == (2, real_encoder.dimension) == (2, 384)
+    assert sentences.shape == (0, 384)
     assert np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
     query = real_encoder.encode_query("sleeping habits of a cat")
     assert vectors[0] @ query > vectors[1] @ query + 0.3
@@ -39,7 +41,7 @@ def test_no_chunk_is_longer_than_the_encoder_reads(
     real_settings: Settings, real_encoder: SentenceEncoder
 ) -> None:
     chunks = open_store(real_settings.index).chunks
-    assert max(real_encoder.count_tokens(searchable_text(chunk)) for chunk in chunks) <= 256
+    assert max(real_encoder.count_tokens(searchable_text(chunk).text) for chunk in chunks) <= 256
     texts = {
         name: read_document(real_settings.corpus, name).text
         for name in {chunk.document_id for chunk in chunks}
