@@ -21,8 +21,10 @@ _HEADING = re.compile(r"[ \t]*#{1,6}[ \t]")
 _RULE = re.compile(r"[ \t]*(?:[-*_=][ \t]*){3,}")
 # A full stop inside of these ends nothing.
 _CODE_OR_FORMULA = re.compile(r"`[^`\n]+`|\$(?!\s)[^$\n]*[^$\s]\$(?!\d)")
+_MARK = r"\[\d+(?:, ?\d+)*\]"
 _SENTENCE_END = re.compile(
-    r"""[.!?…]["'”’)\]*_`]*(?:[ \t]*\[\d+\])*(?![ \t]*\[\d+\])(?=\s+["'“‘(\[*_`$]*[A-Z0-9ÄÖÜÀ-Þ])"""
+    rf"""[.!?…]["'”’)\]*_`]*(?:[ \t]*{_MARK})*(?![ \t]*{_MARK})"""
+    r"""(?=\s+["'“‘(\[*_`$]*[A-Z0-9ÄÖÜÀ-Þ])"""
 )
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|cf|vs|etc|al|Dr|Mr|Mrs|Ms|Prof|St|Fig|Figs|Eq|Eqs|No|Nos|Sec|Ch|ca|approx"

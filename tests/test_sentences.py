@@ -21,6 +21,7 @@ def sentences(text: str) -> list[str]:
         ("1. **Role:** It acts. It stops.", ["1. **Role:** It acts.", "It stops."]),
         ("Cited [1]. Next [2].", ["Cited [1].", "Next [2]."]),
         ("He said it. [1] She too. [2]", ["He said it. [1]", "She too. [2]"]),
+        ("He said it. [1, 3] She too. [2] [4]", ["He said it. [1, 3]", "She too. [2] [4]"]),
         ("# Title\nBody here.", ["# Title", "Body here."]),
         ("```py\na. B = 1\n\nb = 2\n```\nAfter.", ["```py\na. B = 1\n\nb = 2\n```", "After."]),
         ("$$\nx\n\ny\n$$", ["$$\nx\n\ny\n$$"]),
