@@ -3,7 +3,7 @@
     python benchmarks/main_job.py QUESTIONS.jsonl
 
 Builds an index from nothing in a temporary folder, edits one note, asks every seventh of the
-questions, and prints a report in Markdown. Retrieval is measured by `rag-tutor eval`.
+questions, and prints a report in Markdown. retrieval.py beside it measures what is found.
 """
 
 import json
@@ -35,7 +35,7 @@ def main() -> None:
         _report_building(settings, tutor)
         started = time.perf_counter()
         tutor.warm_up()
-        print(f"- Load the generator: {time.perf_counter() - started:.1f} s")
+        print(f"- Load reader and generator: {time.perf_counter() - started:.1f} s")
         _report_answers([list(tutor.reply(question))[-1] for question in questions])
 
 

@@ -5,9 +5,9 @@
 The questions and conversations over the notes in corpus/ are by default those in
 benchmarks/questions/. FOLDER holds public sets: `NAME/` with corpus.jsonl, queries.jsonl and
 qrels/test.tsv (BEIR's layout), and `chunking_eval/`; their indexes are kept in the cache folder.
-With `--without`, one row is measured and printed; else the whole ablation, which is written to
-benchmarks/results/ together with each question that wasn't found. The metrics of the public
-sets are those of ir-measures.
+With `--without`, one row is measured and printed; else the whole ablation, which with `--data`
+is written to benchmarks/results/ together with each question that wasn't found. The metrics of
+the public sets are those of ir-measures.
 """
 
 import argparse
@@ -70,7 +70,7 @@ ABLATION = [
     Variant("everything, without headings", headings=False),
     Variant("everything, without rewriting", rewriting=False),
 ]
-NOTE_METRICS = ("hit@1", "hit@5", "recall@5", "recall@10", "mrr")
+NOTE_METRICS = ("hit@1", "hit@5", "recall@5", "recall@10", "mrr", "answered", "refused")
 PUBLIC_METRICS = (nDCG @ 10, R @ 100)
 PARTS = ("dense", "bm25", "sentences", "reader", "headings", "rewriting")
 
@@ -88,7 +88,7 @@ def main() -> None:
         names = sorted(path.parent.name for path in options.data.glob("*/queries.jsonl"))
         report += [public_table(options.data, names, variants)]
         report += [chunking_table(options.data / "chunking_eval")]
-    if not options.without:
+    if options.data and not options.without:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "retrieval.md").write_text("\n\n".join(report) + "\n", encoding="utf-8")
     print("\n\n".join(report))
@@ -123,7 +123,7 @@ def notes_tables(files: Sequence[Path], variants: Sequence[Variant]) -> str:
                 group == "follow-ups, standalone" and variant != EVERYTHING
             ):
                 continue
-            metrics = [f"{found[name]:.3f}" for name in NOTE_METRICS]
+            metrics = [f"{found[name]:.3f}" if name in found else "" for name in NOTE_METRICS]
             rows.append([variant.name, f"{found['n']} {group}", *metrics, clock.ms(group)])
         if variant == EVERYTHING:
             missed = misses(judgements)

@@ -19,6 +19,7 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 from rag_tutor.domain import Chunk, Document, Span
 from rag_tutor.sentences import sentence_spans
 
+# To be raised when chunks, their sentences or their searchable text change: an index holds all.
 CHUNKING_VERSION = 2
 # Bounds a chunk where tokens don't: a tokenizer may read a page without spaces as one word.
 MAX_CHUNK_CHARACTERS = 2_400

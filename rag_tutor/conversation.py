@@ -13,6 +13,7 @@ MAX_QUESTION_CHARACTERS = 2_000
 # A word is carried over if a person would do so with at least this probability.
 _CARRIED = 0.15
 _MAX_CARRIED = 5
+_MAX_TURNS = 12
 
 _NEW_TOPIC = re.compile(
     r"\b(?:different|new|another|other|next|change of) (?:topic|question|subject)\b"
@@ -58,7 +59,7 @@ def standalone_question(
     """
     if not history or _NEW_TOPIC.search(question):
         return question
-    conversation = conversation_text([turn.question for turn in reversed(history)], "")
+    conversation = conversation_text([turn.question for turn in reversed(history[-_MAX_TURNS:])])
     known = set(content_words(question))
     carried: list[tuple[str, float]] = []
     for word, probability in reader.carried_words(question, conversation):
@@ -71,6 +72,6 @@ def standalone_question(
     return f"{question} ({' '.join(kept)})" if kept else question
 
 
-def conversation_text(asked: Sequence[str], answer: str) -> str:
-    """What the reader is shown of a conversation: the questions, newest first, and an answer."""
-    return " \n ".join([*asked, answer] if answer else asked)
+def conversation_text(said: Sequence[str]) -> str:
+    """What the reader is shown of a conversation: the questions, newest first."""
+    return " \n ".join(said)

@@ -1,4 +1,4 @@
-"""The nouns of the pipeline and the two protocols behind it; knows nothing of any library.
+"""The nouns of the pipeline and the protocols behind it; knows nothing of any library.
 
 Document -> Chunk -> Passage -> Answer (of Citations) -> Turn, each wrapping the one before.
 """
@@ -99,7 +99,10 @@ class Message(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a reader says of a text, in logits: that it answers, and that each sentence does."""
+    """What a reader says of a text, in logits: that it answers, and that each sentence does.
+
+    The evidence of a sentence that it didn't read is minus infinity.
+    """
 
     relevance: float
     evidence: tuple[float, ...]

@@ -85,7 +85,8 @@ class SentenceEncoder:
                 return_offsets_mapping=True,
             )
         for vectors, offsets in zip(embeddings, encoded["offset_mapping"], strict=True):
-            yield vectors.float().cpu().numpy()[: len(offsets)], np.array(offsets)
+            # Only padding on the right has been cut off.
+            yield vectors.float().cpu().numpy()[-len(offsets) :], np.array(offsets)
 
     def encode_query(self, text: str) -> Vectors:
         """Encode a question: float32 of shape (dimension,), L2-normalised."""
@@ -119,7 +120,8 @@ def _takes_mean(model: SentenceTransformer) -> bool:
     _, pooling, *rest = [*model, None]
     prompts = (model.prompts.get(name) for name in ("document", "passage", "corpus"))
     return (
-        isinstance(pooling, Pooling)
+        getattr(model.tokenizer, "is_fast", False)
+        and isinstance(pooling, Pooling)
         and pooling.pooling_mode == "mean"
         and all(isinstance(module, Normalize | None) for module in rest)
         and model.default_prompt_name is None

@@ -7,6 +7,7 @@ with the choice of what to keep of each passage.
 """
 
 import re
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,23 +20,26 @@ from rag_tutor.errors import ModelUnavailableError
 from rag_tutor.weights import default_encoder_folder, first_line
 
 LABELS = ("relevance", "evidence", "carry")
-_RELEVANCE, _EVIDENCE, _CARRY = range(len(LABELS))
+RELEVANCE, EVIDENCE, CARRY = range(len(LABELS))
 _FOLDER = Path(__file__).parent / "models" / "reader"
-_PASSAGE_TOKENS = 256
+# Room for a question and a whole chunk; all that the weights have places for is 512.
+_QUESTION_CHARACTERS = 300
+_PASSAGE_TOKENS = 384
 _BATCH = 4
-_CONVERSATION_TOKENS = 192
-transformers_logging.disable_progress_bar()
+_CONVERSATION_TOKENS = 384
 _WORD = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*")
+transformers_logging.disable_progress_bar()
 
 
 class TokenReader:
     """A token classifier with three logits for each token, on the CPU."""
 
     def __init__(self, folder: Path) -> None:
+        tokenizer = default_encoder_folder()
+        # Truncation is state of the tokenizer, and it is called with two lengths.
+        self._lock = threading.Lock()
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(
-                default_encoder_folder(), local_files_only=True
-            )
+            self._tokenizer = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
             model = AutoModelForTokenClassification.from_pretrained(
                 folder, local_files_only=True, dtype=torch.bfloat16
             )
@@ -51,7 +55,8 @@ class TokenReader:
     ) -> list[Reading]:
         """Read each text for the question; `sentences[i]` are the spans of `texts[i]`.
 
-        What lies beyond 256 tokens, the question included, isn't read.
+        Of the question, 300 characters are read; of both together, 384 tokens. A sentence beyond
+        them has the evidence minus infinity.
         """
         readings: dict[int, Reading] = {}
         # Texts of one length together need the least padding.
@@ -60,9 +65,9 @@ class TokenReader:
             batch = order[start : start + _BATCH]
             logits, offsets = self._logits(question, [texts[at] for at in batch], _PASSAGE_TOKENS)
             for row, at in enumerate(batch):
-                evidence = logits[row, :, _EVIDENCE]
+                evidence = logits[row, :, EVIDENCE]
                 readings[at] = Reading(
-                    float(logits[row, 0, _RELEVANCE]),
+                    float(logits[row, 0, RELEVANCE]),
                     tuple(_mean(evidence, offsets[row], span) for span in sentences[at]),
                 )
         return [readings[at] for at in range(len(texts))]
@@ -72,7 +77,7 @@ class TokenReader:
         writes the question so that it stands alone would take it over.
         """
         logits, offsets = self._logits(question, [conversation], _CONVERSATION_TOKENS)
-        chances = torch.sigmoid(logits[:, :, _CARRY])
+        chances = torch.sigmoid(logits[:, :, CARRY])
         return [
             (match[0], float(chances[0, own].max()))
             for match in _WORD.finditer(conversation)
@@ -86,15 +91,16 @@ class TokenReader:
         """Logits of shape (texts, tokens, labels), and the offsets in the text, of shape (texts,
         tokens, 2); (0, 0) for tokens that are not of the text.
         """
-        encoded = self._tokenizer(
-            [question] * len(texts),
-            list(texts),
-            padding=True,
-            truncation=True,  # the longer of the two
-            max_length=max_tokens,
-            return_tensors="pt",
-            return_offsets_mapping=True,
-        )
+        with self._lock:
+            encoded = self._tokenizer(
+                [question[:_QUESTION_CHARACTERS]] * len(texts),
+                list(texts),
+                padding=True,
+                truncation="only_second",
+                max_length=max_tokens,
+                return_tensors="pt",
+                return_offsets_mapping=True,
+            )
         offsets = encoded.pop("offset_mapping") * encoded["token_type_ids"][..., None]
         return self._model(**encoded).logits.float(), offsets
 

@@ -19,7 +19,7 @@ _REPETITION = 0.9
 _COVERAGE_WEIGHT = 0.3
 # As many as an answer is made from by default, whatever number is asked for.
 _COVERING = 5
-# Of a sentence that lies beyond what the reader reads.
+# Of a sentence that the reader did not read.
 _LOWEST_LOGIT = -10.0
 
 
@@ -58,9 +58,10 @@ class Retrieval:
     """The passages found, best first, and how likely it is that they hold an answer.
 
     `sentences[i]` holds, for each of `sentence_spans(passages[i].chunk.text)`, how well it
-    answers: its cosine similarity to the question, and the reader's weighed logit. `relevance`
-    is the best cosine similarity of a passage plus 0.3 times the share of the question's words
-    that the passages hold, rare words counting more; from about 0 to 1.3.
+    answers: the sum of its cosine similarity to the standalone question and the reader's weighed
+    logit. `relevance` is the best cosine similarity of a passage to the typed or the standalone
+    question, plus 0.3 times the share of the question's words that the passages hold, rare words
+    counting more; from about 0 to 1.3.
     """
 
     passages: tuple[Passage, ...]
@@ -97,7 +98,8 @@ def retrieve(
     """Find the best `limit` passages for a question, given as one or more wordings of it.
 
     The first wording is the one typed: if it has words of its own, the passages must hold them.
-    The last one stands alone: it is what the reader reads.
+    The last one stands alone: it is what the reader reads. Any between them only add candidates
+    and their share of the score.
     """
     depth = max(_CANDIDATES, 2 * limit)
     matches = [_match(store, encoder, query.text, depth) for query in queries]
@@ -111,6 +113,8 @@ def retrieve(
     best = list(islice(_without_repetitions(store, candidates), max(limit, weights.read)))
     if weights.reader:
         _read(store, reader, queries[-1].text, best[: weights.read], weights.reader)
+        for unread in best[weights.read :]:
+            unread.sentences += weights.reader * _LOWEST_LOGIT
         best.sort(key=lambda candidate: -candidate.score)
     passages = tuple(
         Passage(
@@ -120,7 +124,8 @@ def retrieve(
         )
         for each in best[:limit]
     )
-    similarity = max(match.nearest[0][1] for match in matches)
+    # A question in between is one asked before: that the notes answer it says nothing of this one.
+    similarity = max(match.nearest[0][1] for match in (matches[0], matches[-1]))
     own_words = next((query.text for query in queries if content_words(query.text)), "")
     covered = _coverage(store, own_words, [passage.chunk for passage in passages[:_COVERING]])
     return Retrieval(

@@ -97,6 +97,14 @@ def test_a_question_beyond_the_notes_is_declined_without_asking_a_model(
     assert generator.prompts == []
 
 
+def test_a_follow_up_beyond_the_notes_is_declined(make_tutor: MakeTutor) -> None:
+    tutor = make_tutor()
+    first = list(tutor.reply("What is a chloroplast?"))[-1].turn
+    assert not first.answer.refused
+    follow_up = "and how do bakers knead sourdough bread?"
+    assert list(tutor.reply(follow_up, (first,)))[-1].turn.answer.refused
+
+
 def test_a_follow_up_is_searched_and_asked_with_its_topic(make_tutor: MakeTutor) -> None:
     generator = ScriptedGenerator()
     tutor = make_tutor(generator)

@@ -3,11 +3,11 @@
     python training/evaluate_reader.py DATA_FOLDER [--rows N]
 
 Takes rows of `grounded/test.jsonl`, N of each source. The passages of all of them are the
-collection; the twelve that the hybrid list puts first are read. Prints a Markdown table:
+collection; those that the hybrid list puts first are read. Prints a Markdown table:
 
 - right passage first: by the encoder, and by the reader's relevance;
 - right sentence first, of those of the right passage: by the encoder, and by the evidence;
-- AUC: how well the best score of the twelve tells answerable from unanswerable questions.
+- AUC: how well the best score of those tells answerable from unanswerable questions.
 """
 
 import argparse
@@ -23,8 +23,9 @@ from train_reader import SEED, candidate_of, hybrid_lists, read_rows
 from rag_tutor.config import DEFAULT_ENCODER
 from rag_tutor.encoding import load_encoder
 from rag_tutor.reading import load_reader
+from rag_tutor.retrieval import DEFAULT_WEIGHTS
 
-READ = 12
+READ = DEFAULT_WEIGHTS.read
 SOURCES = ("squad1dev", "squad2dev", "fairytaleqa", "pubmedqa")
 
 

@@ -35,7 +35,7 @@ from transformers import AutoModelForTokenClassification, AutoTokenizer
 from rag_tutor.config import DEFAULT_ENCODER
 from rag_tutor.conversation import conversation_text
 from rag_tutor.encoding import load_encoder
-from rag_tutor.reading import LABELS
+from rag_tutor.reading import CARRY, EVIDENCE, LABELS, RELEVANCE
 from rag_tutor.weights import default_encoder_folder
 from rag_tutor.words import STOPWORDS, content_words, words
 
@@ -53,7 +53,6 @@ LEARNING_RATE = 8e-5
 WARM_UP = 0.06
 PAIR_LOSS_WEIGHT = 0.3
 CHECKPOINT_SECONDS = 240
-RELEVANCE, EVIDENCE, CARRY = range(3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +202,9 @@ def split_history(row: dict[str, Any]) -> tuple[list[str], str]:
 def follow_up(row: dict[str, Any], asked: list[str], answer: str) -> FollowUp:
     known = set(content_words(row["question"]))
     carried = sorted(set(content_words(row["rewrite"])) - known)
-    return FollowUp(row["question"], conversation_text(asked, answer), carried)
+    return FollowUp(
+        row["question"], conversation_text([*asked, answer] if answer else asked), carried
+    )
 
 
 def make_batches(groups: Sequence[Group], follow_ups: Sequence[FollowUp]) -> list[Batch]:
@@ -232,6 +233,7 @@ def train(batches: Sequence[Batch], work: Path, steps: int | None) -> None:
         base,
         num_labels=len(LABELS),
         id2label=dict(enumerate(LABELS)),
+        label2id={label: number for number, label in enumerate(LABELS)},
         attention_probs_dropout_prob=0.0,  # on a CPU its random numbers take a third of the time
     )
     # Words that the training texts don't hold keep their place among those that they hold.

@@ -1,3 +1,4 @@
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -61,8 +62,27 @@ def test_what_lies_beyond_the_reader_is_not_taken_as_evidence(reader: TokenReade
     (reading,) = reader.read("how hot must the oven be", [text], [spans])
     assert len(reading.evidence) == len(spans)
     assert reading.evidence[-1] == float("-inf")
-    assert reader.read("why " * 600, TEXTS, SPANS)
     assert reader.read("anything", [], []) == []
+
+
+def test_an_endless_question_leaves_room_for_the_text(reader: TokenReader) -> None:
+    for reading in reader.read("why oh why " * 180, TEXTS, SPANS):
+        assert np.isfinite(reading.evidence).all()
+
+
+def test_two_questions_at_once_are_read_like_one(reader: TokenReader) -> None:
+    text = "# Bread\n" + "Flour and water are mixed. " * 40 + "It is baked at 220 degrees."
+    spans = sentence_spans(text)
+
+    def read(number: int) -> bool:
+        if number % 2:
+            reader.carried_words("and why?", "What is photosynthesis? " * 20)
+            return True
+        (reading,) = reader.read("how hot must the oven be", [text], [spans])
+        return bool(np.isfinite(reading.evidence).all())
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(read, range(24)))
 
 
 def test_a_follow_up_carries_its_topic_and_a_full_question_less_so(reader: TokenReader) -> None:
@@ -80,7 +100,10 @@ def test_a_reader_that_is_missing_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_sentences_are_encoded_within_their_text(real_encoder: SentenceEncoder) -> None:
-    _, sentences = real_encoder.encode_passages(TEXTS, SPANS)
+    texts = [*TEXTS, TEXTS[0] * 3]
+    vectors, sentences = real_encoder.encode_passages(texts, [*SPANS, ()])
+    alone = [real_encoder.encode_query(text) for text in texts]  # this model has no prompts
+    assert np.allclose(vectors, alone, atol=1e-4)
     assert sentences.shape == (sum(map(len, SPANS)), real_encoder.dimension)
     assert np.allclose(np.linalg.norm(sentences, axis=1), 1, atol=1e-5)
     question = real_encoder.encode_query("what lets dough rise?")
