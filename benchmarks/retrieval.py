@@ -4,7 +4,7 @@
 
 The questions and conversations over the notes in corpus/ are by default those in
 benchmarks/questions/. FOLDER holds public sets: `NAME/` with corpus.jsonl, queries.jsonl and
-qrels/test.tsv (BEIR's layout), and `chunking_eval/`; their indexes are kept in the cache folder.
+qrels/test.tsv (BEIR's layout), and perhaps `chunking_eval/`; their indexes are kept in the cache folder.
 With `--without`, one row is measured and printed; else the whole ablation, which with `--data`
 is written to benchmarks/results/ together with each question that wasn't found. The metrics of
 the public sets are those of ir-measures.
@@ -87,7 +87,8 @@ def main() -> None:
     if options.data:
         names = sorted(path.parent.name for path in options.data.glob("*/queries.jsonl"))
         report += [public_table(options.data, names, variants)]
-        report += [chunking_table(options.data / "chunking_eval")]
+        if (options.data / "chunking_eval").is_dir():
+            report += [chunking_table(options.data / "chunking_eval")]
     if options.data and not options.without:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "retrieval.md").write_text("\n\n".join(report) + "\n", encoding="utf-8")
