@@ -4,7 +4,8 @@
 
 The questions and conversations over the notes in corpus/ are by default those in
 benchmarks/questions/. FOLDER holds public sets: `NAME/` with corpus.jsonl, queries.jsonl and
-qrels/test.tsv (BEIR's layout), and perhaps `chunking_eval/`; their indexes are kept in the cache folder.
+qrels/test.tsv (BEIR's layout), and perhaps `chunking_eval/`; their indexes are kept in the cache
+folder.
 With `--without`, one row is measured and printed; else the whole ablation, which with `--data`
 is written to benchmarks/results/ together with each question that wasn't found. The metrics of
 the public sets are those of ir-measures.
