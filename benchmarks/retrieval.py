@@ -84,12 +84,13 @@ def main() -> None:
     parser.add_argument("--without", nargs="+", choices=PARTS, metavar="PART")
     options = parser.parse_args()
     variants = [without(options.without)] if options.without else ABLATION
+    scored = variants[0] if options.without else EVERYTHING
     report = [notes_tables(options.questions, variants)]
     if options.data:
         names = sorted(path.parent.name for path in options.data.glob("*/queries.jsonl"))
         report += [public_table(options.data, names, variants)]
         if (options.data / "chunking_eval").is_dir():
-            report += [chunking_table(options.data / "chunking_eval")]
+            report += [chunking_table(options.data / "chunking_eval", scored)]
     if options.data and not options.without:
         RESULTS.mkdir(exist_ok=True)
         (RESULTS / "retrieval.md").write_text("\n\n".join(report) + "\n", encoding="utf-8")
@@ -211,14 +212,14 @@ def documents(turn: Turn) -> list[tuple[str, float]]:
     return list(best.items())
 
 
-def chunking_table(folder: Path) -> str:
+def chunking_table(folder: Path, variant: Variant) -> str:
     """Recall, precision and intersection over union of the first five chunks, in characters.
 
     As in Smith and Troynikov, "Evaluating Chunking Strategies for Retrieval", Chroma 2024.
     """
     notes = {path.name: path.read_text(encoding="utf-8") for path in folder.glob("corpora/*.md")}
     settings = public_index("chunking_eval", notes)
-    search = searching(settings, EVERYTHING, 5)
+    search = searching(settings, variant, 5)
     with (folder / "questions_df.csv").open(encoding="utf-8", newline="") as file:
         questions = list(csv.DictReader(file))
     rows = []

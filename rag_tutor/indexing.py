@@ -142,6 +142,8 @@ def _update(
     fresh = [document for document in documents if _key(document) not in known]
     known |= _encode(fresh, encoder, progress)
     rows = [known[_key(document)] for document in documents]
+    if not any(row.chunks for row in rows):
+        raise CorpusError(f"The notes in {corpus} hold no text. Write something into one of them.")
     if fresh or hashes != before:
         _write(index, encoder, hashes, rows)
     same = [name for name in hashes if before.get(name) == hashes[name]]

@@ -179,6 +179,17 @@ def test_notes_without_any_word_can_be_indexed_and_searched(
     assert len(store.nearest(encoder.encode_query("word"), 5)) == 1
 
 
+def test_notes_that_hold_only_rules_leave_the_old_index_in_use(
+    corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    before = build_folder(index)
+    for note in corpus.iterdir():
+        note.write_text("---\n")
+    with pytest.raises(CorpusError, match="hold no text"):
+        update_index(corpus, index, encoder)
+    assert build_folder(index) == before
+
+
 def foreign(index: Path) -> None:
     (build_folder(index) / "manifest.json").write_text('{"made_by": "another program"}')
 
