@@ -137,14 +137,16 @@ def chat_page(tutor: Tutor, settings: Settings) -> tuple[Callable[[], Any], gr.C
 def _connect(parts: _Parts, tutor: Tutor) -> None:
     """Say what each part does; one answer is made at a time, the others wait their turn.
 
-    A question is dropped if its sender hadn't seen the last turn yet: it was sent twice.
+    What the browser shows is the conversation: a stopped answer may still reach `turns` after
+    it was stopped. Only a question that was answered before its sender saw it was sent twice.
     """
 
     def on_ask(question: str, turns: Turns, seen: int) -> Iterator[Update]:
-        if seen == len(turns):
-            yield from _stream(parts, ask(tutor, question, turns))
+        newer = turns[seen:]
+        if newer and newer[0].question == question.strip() and newer[0].answer.text:
+            yield _show(parts, View(turns, None, _HINT, "idle"))
         else:
-            yield {parts.seen: len(turns)}
+            yield from _stream(parts, ask(tutor, question, turns[:seen]))
 
     def on_retry(turns: Turns) -> Iterator[Update]:
         yield from _stream(parts, retry(tutor, turns))
