@@ -266,6 +266,7 @@ def _answer_object(conversation: str, reply: "Reply") -> dict[str, Any]:
                 "start": citation.start,
                 "end": citation.end,
                 "quote": citation.quote,
+                "support": citation.support,
             }
             for citation in turn.answer.citations
         ],

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.float32]
 TextStream = PythonGenerator[str, None, None]
 Span = tuple[int, int]
+Support = Literal["verbatim", "reworded", "quoted"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +53,17 @@ class Passage:
 
 @dataclass(frozen=True, slots=True)
 class Citation:
-    """The sentence `[start, end)` of the passage's document that supports the marker `number`."""
+    """The sentence `[start, end)` of the passage's document that supports the marker `number`.
+
+    `support` tells how: the generator's sentence takes its words from it in their order
+    ("verbatim") or in another one ("reworded"), or it is shown itself ("quoted").
+    """
 
     number: int
     passage: Passage
     start: int
     end: int
+    support: Support
 
     @property
     def quote(self) -> str:

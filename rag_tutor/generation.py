@@ -175,6 +175,17 @@ def _load(name: str, source: str, is_local: bool) -> LanguageModel:
 
 def _load_default() -> LanguageModel:
     """The default generator in bf16, its weights converted at the first call or if damaged."""
+    folder = default_generator_folder()
+    try:
+        return _load(DEFAULT_GENERATOR, str(folder), is_local=True)
+    except Exception as error:  # noqa: BLE001  (whatever is wrong with a cached copy)
+        _log.warning("the converted weights are damaged (%s); converting again", error)
+        shutil.rmtree(folder)
+        return _load(DEFAULT_GENERATOR, str(default_generator_folder()), is_local=True)
+
+
+def default_generator_folder() -> Path:
+    """The folder of the converted weights. Raises ModelUnavailableError."""
     file = default_generator_file()
     cache = cache_folder()
     folder = cache / f"{DEFAULT_GENERATOR}-bf16-{GENERATOR_SHA256[:12]}"
@@ -183,18 +194,12 @@ def _load_default() -> LanguageModel:
         with filelock.FileLock(cache / "convert.lock"):
             if not folder.is_dir():
                 _convert(file, folder)
-            try:
-                return _load(DEFAULT_GENERATOR, str(folder), is_local=True)
-            except Exception as error:  # noqa: BLE001  (whatever is wrong with a cached copy)
-                _log.warning("the converted weights are damaged (%s); converting again", error)
-                shutil.rmtree(folder)
-                _convert(file, folder)
-                return _load(DEFAULT_GENERATOR, str(folder), is_local=True)
     except OSError as error:
         raise ModelUnavailableError(
             f"The converted weights of the default generator can't be kept in {cache}: "
             f"{error}. Make room, or name another folder with RAG_TUTOR_CACHE."
         ) from error
+    return folder
 
 
 def _convert(file: Path, target: Path) -> None:

@@ -1,86 +1,152 @@
 """Ties an answer to its passages: numbers them into a prompt, checks each sentence that was
 written, quotes the notes; knows nothing of models or of how passages are found.
 
-A written sentence counts as supported if one sentence of one passage, or its heading, holds
-all of its words in the same order, its numbers whole, and is negated if it is: it may only
-leave words out. That can be checked without a model, and errs on the side of quoting.
+A written sentence counts as supported if one sentence of one passage, with the headings above it,
+holds all of its words, its numbers whole, most of them in the same order, and is negated if it is.
+That can be checked without a model, and errs on the side of quoting.
 """
 
 import re
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rag_tutor.chunking import plain_text
-from rag_tutor.domain import Citation, Message, Passage
-from rag_tutor.evidence import Evidence, statement_spans
-from rag_tutor.sentences import LIST_MARK, TABLE_RULE
-from rag_tutor.words import claim_words, numbers, stand_in_order
+from rag_tutor.domain import Citation, Message, Passage, Span, Support, Turn
+from rag_tutor.evidence import statement_spans
+from rag_tutor.sentences import LIST_MARK, TABLE_RULE, sentence_spans
+from rag_tutor.words import claim_words, numbers, share_in_order
 
 MARKER = re.compile(r"[ \t]*\[(\d{1,3}(?:,\s*\d{1,3})*)\]")
-_MIN_WORDS = 3
+MISSING = "Your notes don't say"
+# Words that join what is quoted, and claim nothing of their own.
+JOINING = frozenset(
+    claim_words(
+        "with both same first second one two say says said note notes mean means called example"
+        " therefore hence thus because whereas while however instead also make makes made give"
+        " gives given use uses used come comes include includes including follow follows following"
+    )
+)
+_MIN_WORDS = 2
+_IN_ORDER = 0.5
+_NEAR = 0.5
 
+_OPENING = re.compile(r"\A(?:yes|no|by contrast|instead|however|so|then)\b,?\s+", re.IGNORECASE)
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nor|neither|without|cannot)\b|n['’]t\b", re.IGNORECASE
 )
+_CODE = re.compile(r"(?:```|~~~)[^\n]*\n(.*?)\n?\s*(?:```|~~~)", re.DOTALL)
 
-_SYSTEM = "You answer a question with the words of the given notes. You add nothing."
-_EXAMPLE: tuple[Message, Message] = (
-    {
-        "role": "user",
-        "content": "Notes:\n[1] Paris is the capital of France. It lies on the Seine.\n"
-        "Question: which river runs through Paris",
-    },
-    {"role": "assistant", "content": "Paris lies on the Seine. [1]"},
+_SYSTEM = (
+    "Answer the question from the numbered notes, in their own words. After each sentence put the "
+    "number of its note, like [1]. If the notes don't hold the answer, say what they don't say."
 )
+_EARLIER_TURNS = 2
+_EARLIER_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
+    """A sentence of a passage; `context` are the words of its headings and its table's head."""
+
     citation: Citation
-    words: tuple[str, ...]
     text: str
+    words: tuple[str, ...]
+    context: frozenset[str]
+
+    def support(self, claim: str) -> float:
+        """The share of a claim's words that stand in the same order; 0 if it isn't supported."""
+        claimed = claim_words(claim)
+        held = {*self.words, *self.context, *JOINING}
+        own = [word for word in claimed if word in self.words or word not in held]
+        if not own or not held.issuperset(claimed) or not _agrees(claim, self.text):
+            return 0.0
+        in_order = share_in_order(own, self.words)
+        return in_order if in_order >= _IN_ORDER else 0.0
+
+    def nearness(self, claim: str) -> float:
+        """The share of a claim's words that it holds."""
+        claimed = set(claim_words(claim)) - JOINING
+        return len(claimed & set(self.words)) / max(len(claimed), 1)
 
 
-class Support:
-    """Finds which sentence of the passages says what a written sentence says."""
+class Grounding:
+    """The sentences of some passages, to check what is written about them."""
 
     def __init__(self, passages: Sequence[Passage]) -> None:
+        self._passages = passages
         self._statements = [
-            _statement(number, passage, start, end)
+            _statement(number, passage, span)
             for number, passage in enumerate(passages, start=1)
-            for start, end in statement_spans(passage.chunk.text)
+            for span in sentence_spans(passage.chunk.text)
+            if not passage.chunk.text[slice(*span)].rstrip("*_` ").endswith("?")
         ]
 
-    def find(self, sentence: str) -> Citation | None:
-        """The citation that supports a sentence, which passage it claims notwithstanding."""
-        text = plain_text(bare_sentence(sentence))
-        claimed = claim_words(text)
-        if len(claimed) < _MIN_WORDS or not statement_spans(text):
-            return None
+    def find(self, sentence: str) -> tuple[Citation, ...]:
+        """The citations that support a sentence or list item: of the passages that it claims,
+        or else of the one that supports it best. None of them means that nothing does.
+        """
+        if block := _CODE.fullmatch(without_markers(sentence).strip()):
+            return self._find_code(block[1])
+        claim = _claim(sentence)
+        least = 1 if LIST_MARK.match(sentence) else _MIN_WORDS
+        if len(claim_words(claim)) < least or claim.endswith((":", "?")):
+            return ()
+        best: dict[int, tuple[float, Citation]] = {}
         for each in self._statements:
-            if stand_in_order(claimed, each.words) and _agrees(text, each.text):
-                return each.citation
-        return None
+            support, number = each.support(claim), each.citation.number
+            if support > best.get(number, (0.0,))[0]:
+                kind: Support = "verbatim" if support == 1 else "reworded"
+                best[number] = support, replace(each.citation, support=kind)
+        claimed = [number for number in claimed_numbers(sentence) if number in best]
+        chosen = claimed or sorted(best, key=lambda number: -best[number][0])[:1]
+        return tuple(best[number][1] for number in chosen)
 
-    def may_follow(self, beginning: str) -> bool:
-        """Whether a sentence that begins so can still be supported; its last word may grow."""
-        whole_words = bare_sentence(beginning).rpartition(" ")[0]
-        claimed = claim_words(plain_text(whole_words))
-        return any(stand_in_order(claimed, each.words) for each in self._statements)
+    def nearest(self, sentence: str) -> Citation | None:
+        """The sentence of the notes that an unsupported one was most likely made from."""
+        claim = _claim(sentence)
+        quotable = [each for each in self._statements if _is_statement(each.citation)]
+        nearest = max(quotable, key=lambda each: each.nearness(claim), default=None)
+        if nearest is None or nearest.nearness(claim) < _NEAR:
+            return None
+        return nearest.citation
+
+    def knows(self, text: str) -> bool:
+        """Whether each word of a text, which claims nothing by itself, is one of the passages'."""
+        known = JOINING.union(*({*each.words, *each.context} for each in self._statements))
+        return known.issuperset(claim_words(text))
+
+    def _find_code(self, code: str) -> tuple[Citation, ...]:
+        wanted = _one_line(code)
+        for each in self._statements:
+            if wanted and wanted in _one_line(each.citation.quote):
+                return (replace(each.citation, support="verbatim"),)
+        return ()
 
 
-def prompt(question: str, evidence: Sequence[Evidence]) -> list[Message]:
-    """The messages that ask for an answer from numbered evidence."""
-    numbered: dict[int, list[str]] = {}
-    for item in evidence:
-        numbered.setdefault(item.number, []).append(_one_line(item.text))
-    notes = "\n".join(f"[{number}] {' '.join(lines)}" for number, lines in numbered.items())
-    return [
-        {"role": "system", "content": _SYSTEM},
-        *_EXAMPLE,
-        {"role": "user", "content": f"Notes:\n{notes}\nQuestion: {question}"},
-    ]
+def claimed_numbers(sentence: str) -> list[int]:
+    """The numbers of a sentence's markers."""
+    return [int(number) for marker in MARKER.findall(sentence) for number in marker.split(",")]
+
+
+def prompt(
+    question: str, passages: Sequence[Passage], history: Sequence[Turn] = ()
+) -> list[Message]:
+    """The messages that ask for an answer from numbered passages, after the last turns.
+
+    The default generator's adapter was trained with exactly these.
+    """
+    messages: list[Message] = [{"role": "system", "content": _SYSTEM}]
+    for turn in history[-_EARLIER_TURNS:]:
+        said = without_markers(turn.answer.text)[:_EARLIER_CHARACTERS]
+        messages.append({"role": "user", "content": turn.question})
+        messages.append({"role": "assistant", "content": said})
+    notes = "\n\n".join(
+        f"[{number}] {' > '.join(passage.chunk.heading)}\n{passage.chunk.text.strip()}"
+        for number, passage in enumerate(passages, start=1)
+    )
+    messages.append({"role": "user", "content": f"{notes}\n\nQuestion: {question}"})
+    return messages
 
 
 def without_markers(text: str) -> str:
@@ -100,27 +166,47 @@ def escape_markers(text: str) -> str:
     return re.sub(r"\[(?=\d[\d,\s]*\])", "[\u2060", text)
 
 
-def quotation(item: Evidence, passages: Sequence[Passage]) -> tuple[str, Citation]:
-    """A sentence of the notes as a Markdown block quote with its marker, and its citation.
+def quotation(citation: Citation) -> str:
+    """A sentence of the notes as a Markdown block quote with its marker.
 
     Markers stand outside code, which is quoted as it is.
     """
-    passage = passages[item.number - 1]
-    marker = f"[{item.number}]"
-    text = textwrap.dedent(LIST_MARK.sub(lambda mark: " " * len(mark[0]), item.text, count=1))
+    chunk = citation.passage.chunk
+    marker = f"[{citation.number}]"
+    head = _table_head(chunk.text, citation.start - chunk.start)
+    quote = citation.quote
+    text = textwrap.dedent(LIST_MARK.sub(lambda mark: " " * len(mark[0]), quote, count=1))
     if text.startswith(("```", "~~~", "$$")):
         block = f"{text}\n\n{marker}"
     else:
-        block = f"- {escape_markers(_row_as_text(item, passage) or _one_line(text))} {marker}"
-    quoted = "\n".join(f"> {line}".rstrip() for line in block.split("\n"))
-    return quoted, Citation(item.number, passage, item.start, item.end)
+        block = f"- {escape_markers(_row_as_text(quote, head) or _one_line(text))} {marker}"
+    return "\n".join(f"> {line}".rstrip() for line in block.split("\n"))
 
 
-def _statement(number: int, passage: Passage, start: int, end: int) -> _Statement:
+def _statement(number: int, passage: Passage, span: Span) -> _Statement:
     chunk = passage.chunk
-    text = " ".join([*chunk.heading[-1:], plain_text(chunk.text[start:end])])
-    citation = Citation(number, passage, chunk.start + start, chunk.start + end)
-    return _Statement(citation, tuple(claim_words(text)), text)
+    text = plain_text(chunk.text[slice(*span)])
+    above = " ".join([*chunk.heading, _table_head(chunk.text, span[0])])
+    citation = Citation(number, passage, chunk.start + span[0], chunk.start + span[1], "quoted")
+    words = tuple(claim_words(text))
+    return _Statement(citation, f"{above} {text}", words, frozenset(claim_words(above)))
+
+
+def _claim(sentence: str) -> str:
+    """What a written sentence claims, without markers and the words that lead to it."""
+    return _OPENING.sub("", plain_text(bare_sentence(sentence)), count=1)
+
+
+def _is_statement(citation: Citation) -> bool:
+    chunk = citation.passage.chunk
+    span = citation.start - chunk.start, citation.end - chunk.start
+    return span in statement_spans(chunk.text)
+
+
+def _table_head(text: str, at: int) -> str:
+    """The names of the columns, if a row of a table starts at a place of a text."""
+    head, *rest = text[:at].rsplit("\n\n", 1)[-1].split("\n")
+    return head if rest and TABLE_RULE.fullmatch(rest[0]) and "|" in head else ""
 
 
 def _agrees(sentence: str, source: str) -> bool:
@@ -134,15 +220,12 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _row_as_text(item: Evidence, passage: Passage) -> str:
+def _row_as_text(text: str, head: str) -> str:
     """A row of a table as "first cell — column: value; ..."; nothing for other sentences."""
-    above = passage.chunk.text[: item.start - passage.chunk.start].rsplit("\n\n", 1)[-1]
-    header, *rest = above.split("\n")
-    in_table = bool(rest) and bool(TABLE_RULE.fullmatch(rest[0]))
-    if not in_table and not item.text.startswith("|"):
+    if not head and not text.startswith("|"):
         return ""
-    cells, names = _cells(item.text), _cells(header)
-    if not in_table or len(names) != len(cells) or len(cells) < 2:
+    cells, names = _cells(text), _cells(head)
+    if not head or len(names) != len(cells) or len(cells) < 2:
         return " · ".join(cells)
     pairs = (f"{name}: {cell}" for name, cell in zip(names[1:], cells[1:], strict=True))
     return f"{cells[0]} — {'; '.join(pairs)}"

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypedDict, TypeVar
 
 from rag_tutor import store as stores
+from rag_tutor.answering import Part, checked_parts, joined, quoted_part
 from rag_tutor.config import Settings
 from rag_tutor.conversation import check_question, standalone_question
 from rag_tutor.domain import (
@@ -26,9 +27,8 @@ from rag_tutor.domain import (
 )
 from rag_tutor.errors import StaleIndexError
 from rag_tutor.evidence import Evidence, rank_evidence, select_evidence
-from rag_tutor.grounding import Support, bare_sentence, escape_markers, prompt, quotation
+from rag_tutor.grounding import Grounding, escape_markers, prompt
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Query, Retrieval, Weights, retrieve
-from rag_tutor.sentences import sentence_spans
 from rag_tutor.weights import model_identity
 
 # Below this relevance the notes are taken to hold no answer. Chosen with the default encoder: of
@@ -38,8 +38,7 @@ _RELEVANT = 0.42
 _TYPED_WEIGHT = 0.5
 _EARLIER_WEIGHT = 0.2
 _MAX_QUOTATIONS = 3
-_MAX_WRITTEN_SENTENCES = 3
-_MAX_TOKENS = 120
+_MAX_TOKENS = 200
 # What a chat template adds around the messages, at most.
 _TEMPLATE_TOKENS = 64
 
@@ -131,13 +130,14 @@ class Tutor:
         yield Reply("reading", Turn(question, standalone, answer), watch.read())
 
         evidence = self._evidence(store, standalone, found)
-        if not evidence:
-            answer = _refusal(found.passages)
-        else:
-            for part, citation in self._parts(standalone, found.passages, evidence, watch):
-                citations = (*answer.citations, citation)
-                answer = replace(answer, text=answer.text + part, citations=citations)
+        parts: list[Part] = []
+        if evidence:
+            for part in self._parts(standalone, found.passages, history, evidence, watch):
+                parts.append(part)
+                answer = _answer(parts, found.passages)
                 yield Reply("writing", Turn(question, standalone, answer), watch.read())
+        if not any(part.citations for part in parts):
+            answer = _refusal(parts, found.passages)
         yield Reply("done", Turn(question, standalone, answer), watch.read())
 
     def _evidence(self, store: stores.Store, question: str, found: Retrieval) -> list[Evidence]:
@@ -151,23 +151,21 @@ class Tutor:
         self,
         question: str,
         passages: Sequence[Passage],
+        history: Sequence[Turn],
         evidence: Sequence[Evidence],
         watch: "_Stopwatch",
-    ) -> Iterator[tuple[str, Citation]]:
-        """The parts of an answer: supported sentences, then quotations of what is left."""
-        messages = _fitting_prompt(question, evidence, self._generator())
+    ) -> Iterator[Part]:
+        """The parts of an answer: what is written and supported, or else the best quotations."""
+        messages = _fitting_prompt(question, passages, history, self._generator())
         pieces = self._generator().stream(messages, _MAX_TOKENS)
-        said: set[tuple[int, int, int]] = set()
+        has_said_something = False
         with closing(pieces):
-            for sentence, citation in _supported(watch.timed(pieces), passages):
-                yield (" " if said else "") + f"{sentence} [{citation.number}]", citation
-                said.add(_place(citation))
-        lead = "\n\nFrom your notes:\n\n" if said else "From your notes:\n\n"
-        for item in evidence:
-            quoted, citation = quotation(item, passages)
-            if _place(citation) not in said:
-                yield lead + quoted, citation
-                lead = "\n"
+            for part in checked_parts(watch.timed(pieces), Grounding(passages)):
+                yield part
+                has_said_something = True
+        if not has_said_something:
+            for item in evidence:
+                yield quoted_part(_citation(item, passages))
 
     def _retrieve(
         self,
@@ -245,69 +243,34 @@ def _once(load: Callable[[], Model]) -> Callable[[], Model]:
 
 
 def _fitting_prompt(
-    question: str, evidence: Sequence[Evidence], generator: Generator
+    question: str, passages: Sequence[Passage], history: Sequence[Turn], generator: Generator
 ) -> list[Message]:
-    """The prompt with as much of the evidence, the best first, as the generator can read."""
-    best = sorted(evidence, key=lambda item: -item.score)
-    while True:
-        kept = [item for item in evidence if item in best]
-        messages = prompt(question, kept)
+    """The prompt with as many of the passages, the best first, as the generator can read."""
+    room = generator.context_tokens - _MAX_TOKENS - _TEMPLATE_TOKENS
+    for count in range(len(passages), 0, -1):
+        messages = prompt(question, passages[:count], history)
         needed = sum(generator.count_tokens(message["content"]) for message in messages)
-        room = generator.context_tokens - _MAX_TOKENS - _TEMPLATE_TOKENS
-        if needed <= room or len(best) <= 1:
-            return messages
-        best.pop()
+        if needed <= room:
+            break
+    return messages
 
 
-def _supported(
-    pieces: Iterator[str], passages: Sequence[Passage]
-) -> Iterator[tuple[str, Citation]]:
-    """Sentences as long as a passage supports each one, and none says what one before said."""
-    support = Support(passages)
-    said: set[tuple[int, int, int]] = set()
-    for sentence, is_complete in _sentences(pieces):
-        # A small model that has left the notes, or repeats itself, doesn't come back.
-        if not is_complete:
-            if not support.may_follow(sentence):
-                return
-            continue
-        citation = support.find(sentence)
-        if citation is None or _place(citation) in said:
-            return
-        said.add(_place(citation))
-        yield bare_sentence(sentence), citation
-        if len(said) == _MAX_WRITTEN_SENTENCES:
-            return
+def _citation(item: Evidence, passages: Sequence[Passage]) -> Citation:
+    return Citation(item.number, passages[item.number - 1], item.start, item.end, "quoted")
 
 
-def _sentences(pieces: Iterator[str]) -> Iterator[tuple[str, bool]]:
-    """The sentences of a text that arrives in pieces, each when the next one begins (True);
-    and the one that is being written, after each piece (False).
-    """
-    text = ""
-    for piece in pieces:
-        text += piece
-        spans = sentence_spans(text)
-        for start, end in spans[:-1]:
-            yield text[start:end], True
-        text = text[spans[-1][0] :] if spans else ""
-        yield text, False
-    for start, end in sentence_spans(text):
-        yield text[start:end], True
+def _answer(parts: Sequence[Part], passages: tuple[Passage, ...]) -> Answer:
+    citations = tuple(citation for part in parts for citation in part.citations)
+    return Answer(joined(parts), citations, passages, refused=False)
 
 
-def _refusal(passages: tuple[Passage, ...]) -> Answer:
+def _refusal(parts: Sequence[Part], passages: tuple[Passage, ...]) -> Answer:
     headings = dict.fromkeys(" > ".join(passage.chunk.heading[-2:]) for passage in passages)
     closest = "\n".join(f"- {heading}" for heading in list(filter(None, headings))[:3])
-    closest = escape_markers(closest)
-    text = "I can't find this in your notes."
+    text = joined(parts) or "I can't find this in your notes."
     if closest:
-        text += f" The closest headings are:\n\n{closest}"
+        text += f" The closest headings are:\n\n{escape_markers(closest)}"
     return Answer(text, (), passages, refused=True)
-
-
-def _place(citation: Citation) -> tuple[int, int, int]:
-    return citation.number, citation.start, citation.end
 
 
 class _Stopwatch:

@@ -63,12 +63,6 @@ def numbers(text: str) -> set[str]:
     return {match.rstrip(".,:").replace(",", "") for match in _NUMBER.findall(text)}
 
 
-def stand_in_order(wanted: Sequence[str], source: Sequence[str]) -> bool:
-    """Whether all words wanted stand in the source, in the same order."""
-    rest = iter(source)
-    return all(word in rest for word in wanted)
-
-
 def share_in_order(wanted: Sequence[str], source: Sequence[str]) -> float:
     """The share of the words wanted that stand in the source in the same order, 0 to 1.
 

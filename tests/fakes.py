@@ -104,6 +104,6 @@ class QuotingGenerator(ScriptedGenerator):
     """Repeats the first note that it is shown."""
 
     def stream(self, messages: Sequence[Message], max_tokens: int) -> Iterator[str]:
-        first_note = messages[-1]["content"].split("\n")[1]
-        self.replies.insert(0, first_note.removeprefix("[1] "))
+        first_note = messages[-1]["content"].split("\n\n[2]")[0]
+        self.replies.insert(0, first_note.split("\n", 1)[1])
         yield from super().stream(messages, max_tokens)

@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 
 from rag_tutor.chunking import chunk_document, searchable_text
 from rag_tutor.corpus import read_document, scan_corpus
-from rag_tutor.domain import Answer, Chunk, Passage, Turn
-from rag_tutor.evidence import Evidence, rank_evidence, select_evidence, statement_spans
-from rag_tutor.grounding import MARKER, Support, prompt, quotation, without_markers
+from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
+from rag_tutor.evidence import rank_evidence, select_evidence, statement_spans
+from rag_tutor.grounding import MARKER, Grounding, prompt, quotation, without_markers
 from rag_tutor.ui.render import answer_markdown
 from tests.fakes import HashedEncoder
 
@@ -18,9 +18,9 @@ def passage(text: str, heading: tuple[str, ...] = ("Topic",), start: int = 100) 
     return Passage(Chunk("note.md", heading, start, start + len(text), text), 1.0, ("dense",))
 
 
-def evidence_of(text: str, part: str, number: int = 1) -> tuple[Evidence, list[Passage]]:
+def citation_of(text: str, part: str) -> Citation:
     start = 100 + text.index(part)
-    return Evidence(number, start, start + len(part), part, 1.0), [passage(text)] * number
+    return Citation(1, passage(text), start, start + len(part), "quoted")
 
 
 NOTES = [
@@ -29,27 +29,31 @@ NOTES = [
 ]
 
 
+EIFFEL = "The Eiffel Tower was built in 1889 by Gustave Eiffel."
+TABLE = "| Kind | Slope |\n|---|---|\n| Shield volcano | gentle |\n| Stratovolcano | steep |"
+
+
 @pytest.mark.parametrize(
     ("sentence", "quote"),
     [
-        (
-            "The Eiffel Tower was built in 1889 by Gustave Eiffel.",
-            "The Eiffel Tower was built in 1889 by Gustave Eiffel.",
-        ),
-        (
-            "Gustave Eiffel's tower: the Eiffel Tower was built in 1889.",
-            None,
-        ),
-        ("The Eiffel Tower was built in 1889. [2]", NOTES[0].chunk.text[:53]),
+        (EIFFEL, EIFFEL),
+        ("The Eiffel Tower was built in 1889. [2]", EIFFEL),
+        ("Yes, the Eiffel Tower was built in 1889.", EIFFEL),
         ("Diffusion models train stably [1].", "Diffusion models train stably but slowly."),
+        ("The notes say that diffusion models train slowly.", NOTES[1].chunk.text[28:]),
+        ("- Gustave Eiffel", EIFFEL),
         ("The Eiffel Tower was built in 1887 by Gustave Eiffel.", None),
+        ("The Eiffel Tower was built in 188 by Gustave Eiffel.", None),
         ("The Eiffel Tower was built in 1889 by Victor Hugo.", None),
         ("GANs are easy to train.", None),
+        ("No, GANs are easy to train.", None),
+        ("Diffusion models do not train slowly.", None),
         ("Slowly but stably train models of diffusion.", None),
         ("Diffusion models train poorly but slowly.", None),
         ("Victor Eiffel built the Eiffel Tower in 1889.", None),
         ("GANs train stably.", None),
         ("Bananas grow in warm countries.", None),
+        ("The topic says it.", None),
         ("Eiffel Tower built in 1889 by Gustave Eiffel:", None),
         ("Yes.", None),
         ("", None),
@@ -58,46 +62,69 @@ NOTES = [
 def test_a_sentence_is_supported_by_one_that_says_the_same(
     sentence: str, quote: str | None
 ) -> None:
-    citation = Support(NOTES).find(sentence)
-    assert (citation.quote if citation else None) == quote
+    found = Grounding(NOTES).find(sentence)
+    assert [citation.quote for citation in found] == ([quote] if quote else [])
+
+
+@pytest.mark.parametrize(
+    ("sentence", "quote"),
+    [
+        ("The slope of a stratovolcano is steep.", "| Stratovolcano | steep |"),
+        ("A shield volcano has a gentle slope.", "| Shield volcano | gentle |"),
+        ("The slope of a shield volcano is steep.", None),
+    ],
+)
+def test_a_row_of_a_table_is_read_with_its_head(sentence: str, quote: str | None) -> None:
+    found = Grounding([passage(TABLE)]).find(sentence)
+    assert [citation.quote for citation in found] == ([quote] if quote else [])
+
+
+def test_how_a_sentence_is_supported_is_told() -> None:
+    grounding = Grounding([passage(TABLE), *NOTES])
+    assert [each.support for each in grounding.find(EIFFEL)] == ["verbatim"]
+    reworded = grounding.find("By Gustave Eiffel in 1889 the Eiffel Tower was built.")
+    assert [each.support for each in reworded] == ["reworded"]
 
 
 def test_the_citation_names_the_passage_that_supports_not_the_one_claimed() -> None:
-    citation = Support(NOTES).find("The Eiffel Tower was built in 1889 by Gustave Eiffel. [2]")
-    assert citation is not None
+    [citation] = Grounding(NOTES).find(f"{EIFFEL} [2]")
     assert citation.number == 1
     assert citation.start == 100
 
 
+def test_two_passages_that_say_the_same_are_both_cited_if_both_are_claimed() -> None:
+    grounding = Grounding([*NOTES, passage(f"As we heard: {EIFFEL}")])
+    assert [each.number for each in grounding.find(f"{EIFFEL} [1, 3]")] == [1, 3]
+    assert [each.number for each in grounding.find(f"{EIFFEL} [3]")] == [3]
+    assert [each.number for each in grounding.find(f"{EIFFEL} [2, 3]")] == [3]
+
+
 @pytest.mark.parametrize(
-    ("beginning", "may_follow"),
-    [
-        ("", True),
-        ("The Eiff", True),
-        ("The Eiffel Tower was bui", True),
-        ("1. The Eiffel Tower was built in 18", True),
-        ("The Eiffel Tower was painted in", False),
-        ("The Eiffel Tower was built in 1887 by", False),
-        ("Gustave Eiffel built the ", False),
-    ],
+    ("code", "is_supported"),
+    [("x = 1\ny = 2", True), ("y = 2", True), ("x = 2", False), ("", False)],
 )
-def test_a_sentence_that_can_no_longer_be_supported_is_noticed(
-    beginning: str, may_follow: bool
-) -> None:
-    assert Support(NOTES).may_follow(beginning) is may_follow
+def test_code_is_supported_by_the_same_code(code: str, is_supported: bool) -> None:
+    grounding = Grounding([passage("Two lines:\n\n```python\nx = 1\ny = 2\n```")])
+    assert bool(grounding.find(f"```python\n{code}\n```")) is is_supported
 
 
-@given(st.sampled_from(NOTES), st.integers(0, 80))
-def test_the_beginning_of_a_supported_sentence_may_follow(found: Passage, length: int) -> None:
-    start, end = statement_spans(found.chunk.text)[0]
-    sentence = found.chunk.text[start:end]
-    assert Support(NOTES).find(sentence)
-    assert Support(NOTES).may_follow(sentence[:length])
+def test_what_a_wrong_sentence_was_made_from_is_found() -> None:
+    nearest = Grounding(NOTES).nearest("The Eiffel Tower was built in 1887 by Gustave Eiffel.")
+    assert nearest is not None
+    assert (nearest.quote, nearest.support) == (EIFFEL, "quoted")
+    assert Grounding(NOTES).nearest("Bananas grow in warm countries.") is None
+
+
+@given(st.sampled_from(NOTES))
+def test_every_sentence_of_the_notes_supports_itself(found: Passage) -> None:
+    for start, end in statement_spans(found.chunk.text):
+        [citation] = Grounding(NOTES).find(found.chunk.text[start:end])
+        assert citation.quote == found.chunk.text[start:end]
 
 
 @given(st.text(max_size=80))
 def test_nothing_is_supported_by_nothing(sentence: str) -> None:
-    assert Support([]).find(sentence) is None
+    assert Grounding([]).find(sentence) == ()
 
 
 @given(st.text(alphabet="a[12], ", max_size=30))
@@ -141,15 +168,26 @@ def test_no_marker_is_left_after_removal(text: str) -> None:
 def test_a_quotation_is_marked_as_one_and_cites_its_exact_place(
     text: str, part: str, quoted: str
 ) -> None:
-    item, passages = evidence_of(text, part)
-    markdown, citation = quotation(item, passages)
-    assert markdown == quoted
+    citation = citation_of(text, part)
+    assert quotation(citation) == quoted
     assert citation.quote == part
 
 
-def test_the_prompt_shows_evidence_below_the_number_of_its_passage() -> None:
-    item, _ = evidence_of("Some text. It is so.", "It is so.", 3)
-    assert "[3] It is so.\nQuestion: Is it?" in prompt("Is it?", [item])[-1]["content"]
+def test_the_prompt_numbers_the_passages_below_their_headings() -> None:
+    messages = prompt("Is it?", [passage("It is so.", ("Top", "Sub")), passage("Or not.")])
+    assert messages[-1]["content"] == (
+        "[1] Top > Sub\nIt is so.\n\n[2] Topic\nOr not.\n\nQuestion: Is it?"
+    )
+
+
+def test_the_prompt_holds_the_last_two_turns_without_markers() -> None:
+    turns = [
+        Turn(f"q{n}", f"q{n}", Answer(f"a{n} [1]. {'x' * 900}", (), (), refused=False))
+        for n in range(3)
+    ]
+    said = [message["content"][:10] for message in prompt("Is it?", NOTES, turns)[1:-1]]
+    assert said == ["q1", "a1. xxxxxx", "q2", "a2. xxxxxx"]
+    assert sum(len(message["content"]) for message in prompt("Is it?", [], turns)) < 1_200
 
 
 @pytest.mark.parametrize(
@@ -223,8 +261,8 @@ def test_every_statement_of_the_notes_can_be_quoted_with_one_marker() -> None:
             found = Passage(chunk, 1.0, ("dense",))
             for start, end in statement_spans(chunk.text):
                 part = chunk.text[start:end]
-                item = Evidence(1, chunk.start + start, chunk.start + end, part, 1.0)
-                markdown, citation = quotation(item, [found])
+                citation = Citation(1, found, chunk.start + start, chunk.start + end, "quoted")
+                markdown = quotation(citation)
                 outside_code = re.sub(
                     r"> ```[^\n]*\n.*?\n> *```|`[^`]*`", "", markdown, flags=re.DOTALL
                 )
@@ -235,9 +273,9 @@ def test_every_statement_of_the_notes_can_be_quoted_with_one_marker() -> None:
 
 
 def test_a_bracketed_number_of_a_note_is_shown_as_it_is() -> None:
-    item, passages = evidence_of("As shown in [3], so it is.", "As shown in [3], so it is.")
-    markdown, citation = quotation(item, passages)
-    turn = Turn("q", "q", Answer(markdown, (citation,), tuple(passages), refused=False))
+    citation = citation_of("As shown in [3], so it is.", "As shown in [3], so it is.")
+    answer = Answer(quotation(citation), (citation,), (citation.passage,), refused=False)
+    turn = Turn("q", "q", answer)
     shown = answer_markdown(turn, 0)
     assert "[\u20603]" in shown
     assert shown.count('class="citation"') == 1

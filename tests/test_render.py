@@ -71,7 +71,7 @@ def turn(text: str, *quotes: str, question: str = "Why?", standalone: str = "Why
     """A turn whose passages hold one quote each, cited, and one more that isn't cited."""
     passages = tuple(passage(f"Before. {quote} After.", start=100) for quote in quotes)
     citations = tuple(
-        Citation(number, cited, 108, 108 + len(quote))
+        Citation(number, cited, 108, 108 + len(quote), "quoted")
         for number, (cited, quote) in enumerate(zip(passages, quotes, strict=True), start=1)
     )
     answer = Answer(text, citations, (*passages, passage("Not cited.")), refused=False)
@@ -266,7 +266,9 @@ def test_cited_passages_come_first_and_hold_their_marks() -> None:
 
 def test_an_uncited_passage_before_a_cited_one_moves_below_it() -> None:
     cited = passage("It is.")
-    answer = Answer("Yes [2].", (Citation(2, cited, 0, 6),), (passage("No."), cited), False)
+    answer = Answer(
+        "Yes [2].", (Citation(2, cited, 0, 6, "quoted"),), (passage("No."), cited), False
+    )
     page = sources_html(Turn("Is it?", "Is it?", answer), 0)
     assert page.index("source-0-2") < page.index("source-0-1")
 
@@ -301,5 +303,5 @@ def test_messages_and_titles_are_text() -> None:
 
 def _turn_with_passage(text: str, document: str) -> Turn:
     cited = passage(text, document)
-    citation = Citation(1, cited, 0, len(text))
+    citation = Citation(1, cited, 0, len(text), "quoted")
     return Turn(EVIL, EVIL, Answer("Yes. [1]", (citation,), (cited,), refused=False))

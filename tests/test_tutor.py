@@ -152,11 +152,11 @@ def test_a_search_gives_passages_and_no_text(make_tutor: MakeTutor) -> None:
 
 def test_a_prompt_fits_what_the_generator_reads(make_tutor: MakeTutor) -> None:
     generator = ScriptedGenerator(CROWNED)
-    generator.context_tokens = 250
+    generator.context_tokens = 350
     ask(make_tutor(generator), "List all that Napoleon and the French Revolution did in Paris")
     wide = ScriptedGenerator(CROWNED)
     ask(make_tutor(wide), "List all that Napoleon and the French Revolution did in Paris")
-    assert generator.count_tokens(generator.prompts[0]) <= 250 - 120 - 64
+    assert generator.count_tokens(generator.prompts[0]) <= 350 - 200 - 64
     assert len(wide.prompts[0]) > len(generator.prompts[0])
 
 

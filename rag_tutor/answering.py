@@ -1,0 +1,118 @@
+"""Turns what a generator writes into an answer whose every sentence is supported: checks each one
+as soon as it is complete, and quotes the notes in its place where it isn't.
+
+It knows nothing of how passages are found or of what a model is.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from rag_tutor.domain import Citation
+from rag_tutor.grounding import MISSING, Grounding, bare_sentence, quotation
+from rag_tutor.sentences import LIST_MARK, sentence_spans
+
+_FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
+_QUOTED = "From your notes:\n\n"
+_MAX_FAILURES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A sentence, list item or code block of an answer, or a quotation in its place.
+
+    `text` ends with the markers of `citations`; only a gap, a sentence that says what the notes
+    don't say, has none.
+    """
+
+    form: Literal["sentence", "item", "code", "quotation", "gap"]
+    text: str
+    citations: tuple[Citation, ...]
+
+
+def checked_parts(pieces: Iterator[str], grounding: Grounding) -> Iterator[Part]:
+    """What the passages support of a text that arrives in pieces, a sentence at a time.
+
+    An unsupported sentence is replaced by the one of the notes that it was most likely made from,
+    or left out. After the second one, or a repetition, nothing more is read: a small model that
+    has left the notes seldom comes back.
+    """
+    said: set[str] = set()
+    lead, failures = "", 0
+    for sentence in _sentences(pieces):
+        bare = bare_sentence(sentence)
+        if bare.endswith(":"):
+            lead = bare
+            continue
+        if not bare:
+            continue
+        if bare in said:
+            return
+        said.add(bare)
+        if bare.startswith(MISSING):
+            yield Part("gap", bare, ())
+            continue
+        part = _supported(sentence, bare, grounding) or _replaced(sentence, grounding)
+        if part and lead and part.form in ("item", "code") and grounding.knows(lead):
+            part = Part(part.form, f"{lead}\n\n{part.text}", part.citations)
+        lead = ""
+        if part:
+            yield part
+        failures += part is None or part.form == "quotation"
+        if failures == _MAX_FAILURES:
+            return
+
+
+def quoted_part(citation: Citation) -> Part:
+    """A sentence of the notes, marked as a quotation."""
+    return Part("quotation", quotation(citation), (citation,))
+
+
+def joined(parts: Sequence[Part]) -> str:
+    """The Markdown of an answer's parts; that of more parts begins with that of fewer."""
+    text, before = "", ""
+    for part in parts:
+        if part.form == before == "sentence":
+            text += " "
+        elif part.form == before and before != "code":
+            text += "\n"
+        elif before:
+            text += "\n\n"
+        if part.form == "quotation" != before:
+            text += _QUOTED
+        text += part.text
+        before = part.form
+    return text
+
+
+def _supported(sentence: str, bare: str, grounding: Grounding) -> Part | None:
+    citations = grounding.find(sentence)
+    if not citations:
+        return None
+    markers = f"[{', '.join(str(citation.number) for citation in citations)}]"
+    if _FENCE.match(bare):
+        return Part("code", f"{bare}\n\n{markers}", citations)
+    if LIST_MARK.match(sentence):
+        return Part("item", f"- {bare} {markers}", citations)
+    return Part("sentence", f"{bare} {markers}", citations)
+
+
+def _replaced(sentence: str, grounding: Grounding) -> Part | None:
+    nearest = grounding.nearest(sentence)
+    return quoted_part(nearest) if nearest else None
+
+
+def _sentences(pieces: Iterator[str]) -> Iterator[str]:
+    """The sentences of a text that arrives in pieces, each when the next one begins."""
+    text = ""
+    for piece in pieces:
+        text += piece
+        if len(_FENCE.findall(text)) % 2:
+            continue  # inside code, nothing is a sentence
+        spans = sentence_spans(text)
+        for start, end in spans[:-1]:
+            yield text[start:end]
+        text = text[spans[-1][0] :] if spans else ""
+    for start, end in sentence_spans(text):
+        yield text[start:end]
