@@ -48,7 +48,7 @@ def judge(paths: Sequence[Path], search: Search) -> Iterator[Judgement]:
     that can't be read.
     """
     for path in paths:
-        for item in _items(path):
+        for item in read_items(path):
             for group, asked, turn in _asked(item, search):
                 metrics = _metrics(asked, turn.answer.passages) if asked["answerable"] else {}
                 yield Judgement(group, asked, turn, metrics)
@@ -64,21 +64,8 @@ def summarise(judgements: Iterable[Judgement]) -> dict[str, dict[str, float]]:
     return {group: _means(judged) for group, judged in groups.items()}
 
 
-def _asked(item: Item, search: Search) -> Iterator[tuple[str, Item, Turn]]:
-    if "turns" not in item:
-        yield "questions", item, search(item["question"], ())
-        return
-    history: tuple[Turn, ...] = ()
-    for turn in item["turns"]:
-        found = search(turn["question"], history)
-        yield ("follow-ups" if history else "first turns"), turn, found
-        if history:
-            yield "follow-ups, as typed", turn, search(turn["question"], ())
-            yield "follow-ups, standalone", turn, search(turn["standalone"], ())
-        history = (*history, found)
-
-
-def _items(path: Path) -> Iterator[Item]:
+def read_items(path: Path) -> Iterator[Item]:
+    """The questions or conversations of a file. Raises TutorError if it can't be read."""
     try:
         lines = path.read_text(encoding="utf-8-sig").split("\n")
     except (OSError, UnicodeDecodeError) as error:
@@ -99,6 +86,20 @@ def _items(path: Path) -> Iterator[Item]:
                 "`rag-tutor eval` reads; the README shows one."
             )
         yield item
+
+
+def _asked(item: Item, search: Search) -> Iterator[tuple[str, Item, Turn]]:
+    if "turns" not in item:
+        yield "questions", item, search(item["question"], ())
+        return
+    history: tuple[Turn, ...] = ()
+    for turn in item["turns"]:
+        found = search(turn["question"], history)
+        yield ("follow-ups" if history else "first turns"), turn, found
+        if history:
+            yield "follow-ups, as typed", turn, search(turn["question"], ())
+            yield "follow-ups, standalone", turn, search(turn["standalone"], ())
+        history = (*history, found)
 
 
 def _is_question(item: Item) -> bool:

@@ -91,6 +91,11 @@ class Tutor:
         """The encoder, loaded at the first use. Raises ModelUnavailableError."""
         return self._encoder()
 
+    @property
+    def generator(self) -> Generator:
+        """The generator, loaded at the first use. Raises ModelUnavailableError."""
+        return self._generator()
+
     def warm_up(self) -> None:
         """Load index and models, so that the first question needn't wait. Raises TutorError."""
         self._open_store()

@@ -1,0 +1,110 @@
+import itertools
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag_tutor.answering import Part, checked_parts, joined
+from rag_tutor.domain import Chunk, Passage
+from rag_tutor.grounding import MARKER, Grounding
+
+TOWER = "The Eiffel Tower was built in 1889 by Gustave Eiffel."
+HEIGHT = "It is 330 metres high."
+TEXT = f"""{TOWER} {HEIGHT}
+
+- base of stone
+- frame of iron
+
+```python
+height = 330
+```
+"""
+PASSAGES = [
+    Passage(Chunk("tower.md", ("Paris", "The tower"), 0, len(TEXT), TEXT), 1.0, ("dense",)),
+    Passage(Chunk("sea.md", ("Sea",), 0, 28, "The sea is salty everywhere."), 0.5, ("dense",)),
+]
+
+
+def letters(text: str) -> Iterator[str]:
+    yield from text
+
+
+def parts_of(text: str) -> list[Part]:
+    return list(checked_parts(letters(text), Grounding(PASSAGES)))
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        (f"{TOWER} [1] {HEIGHT} [1]", f"{TOWER} [1] {HEIGHT} [1]"),
+        (f"{TOWER} [2]", f"{TOWER} [1]"),
+        (f"{TOWER}", f"{TOWER} [1]"),
+        (
+            "The tower has:\n- base of stone [1]\n- frame of iron [1]",
+            "The tower has:\n\n- base of stone [1]\n- frame of iron [1]",
+        ),
+        (
+            "Martians brought:\n- base of stone [1]",
+            "- base of stone [1]",
+        ),
+        (
+            "```python\nheight = 330\n```\n\n[1]",
+            "```python\nheight = 330\n```\n\n[1]",
+        ),
+        (
+            "The Eiffel Tower was built in 1887 by Gustave Eiffel. [1] The sea is salty. [2]",
+            f"From your notes:\n\n> - {TOWER} [1]\n\nThe sea is salty. [2]",
+        ),
+        ("Bananas grow in warm countries. [1] The sea is salty. [2]", "The sea is salty. [2]"),
+        (f"{TOWER} [1] {TOWER} [1] The sea is salty. [2]", f"{TOWER} [1]"),
+        ("[1] [2] [99]", ""),
+        ("```python\nheight = 331\n```\n\n[1]", ""),
+        ("", ""),
+    ],
+    ids=[
+        "supported",
+        "wrong marker",
+        "no marker",
+        "list",
+        "a lead that the notes don't know",
+        "code",
+        "wrong year",
+        "invented",
+        "repeated",
+        "only markers",
+        "wrong code",
+        "nothing",
+    ],
+)
+def test_what_is_shown_of_what_was_written(written: str, shown: str) -> None:
+    parts = parts_of(written)
+    assert joined(parts) == shown
+    for part in parts:
+        numbers = [int(n) for each in MARKER.findall(part.text) for n in each.split(",")]
+        assert numbers == [citation.number for citation in part.citations]
+
+
+def test_what_the_notes_do_not_say_is_told_without_a_source() -> None:
+    [part] = parts_of("Your notes don't say who painted it.")
+    assert (part.form, part.citations) == ("gap", ())
+
+
+def test_nothing_more_is_read_after_two_inventions() -> None:
+    pieces = letters("Bananas grow in Peru. Apes eat many of them. " + "And so on they go. " * 50)
+    assert list(checked_parts(pieces, Grounding(PASSAGES))) == []
+    assert len(list(pieces)) > 500
+
+
+@given(
+    st.lists(
+        st.sampled_from(
+            [f"{TOWER} [1]", f"- {HEIGHT} [1]", "Bananas.", "The sea was salty in 3. [2]", "a:\n"]
+        )
+    )
+)
+def test_an_answer_only_grows(written: list[str]) -> None:
+    parts = parts_of("\n".join(written))
+    texts = [joined(parts[:count]) for count in range(len(parts) + 1)]
+    assert all(later.startswith(text) for text, later in itertools.pairwise(texts))
+    assert all(part.citations for part in parts)
