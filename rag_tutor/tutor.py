@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypedDict, TypeVar
 
 from rag_tutor import store as stores
-from rag_tutor.answering import Part, checked_parts, joined, quoted_part
+from rag_tutor.checking import Part, checked_parts, joined, quoted_part
 from rag_tutor.config import Settings
 from rag_tutor.conversation import check_question, standalone_question
 from rag_tutor.domain import (

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_tutor.answering import Part, checked_parts, joined
+from rag_tutor.checking import Part, checked_parts, joined
 from rag_tutor.domain import Chunk, Passage
 from rag_tutor.grounding import MARKER, Grounding
 
