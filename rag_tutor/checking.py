@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from rag_tutor.domain import Citation
-from rag_tutor.grounding import MISSING, Grounding, bare_sentence, quotation
+from rag_tutor.grounding import MARKER, MISSING, Grounding, bare_sentence, quotation
 from rag_tutor.sentences import LIST_MARK, sentence_spans
 
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
@@ -47,7 +47,7 @@ def checked_parts(pieces: Iterator[str], grounding: Grounding) -> Iterator[Part]
             continue
         if not bare:
             continue
-        if bare in said:
+        if any(bare in earlier for earlier in said):
             return
         said.add(bare)
         if bare.startswith(MISSING):
@@ -115,4 +115,10 @@ def _sentences(pieces: Iterator[str]) -> Iterator[str]:
             yield text[start:end]
         text = text[spans[-1][0] :] if spans else ""
     for start, end in sentence_spans(text):
-        yield text[start:end]
+        if _is_complete(text[start:end]):
+            yield text[start:end]
+
+
+def _is_complete(sentence: str) -> bool:
+    """Whether the last sentence of a text was not cut off."""
+    return bool(MARKER.search(sentence) or sentence.endswith((".", "!", ":", "```", "~~~")))

@@ -28,6 +28,8 @@ JOINING = frozenset(
     )
 )
 _MIN_WORDS = 2
+# Of the words of a claim, so many are the sentence's own; the others may be those of its headings.
+_OWN = 0.5
 _IN_ORDER = 0.5
 _NEAR = 0.5
 
@@ -57,12 +59,14 @@ class _Statement:
     def support(self, claim: str) -> float:
         """The share of a claim's words that stand in the same order; 0 if it isn't supported."""
         claimed = claim_words(claim)
-        held = {*self.words, *self.context, *JOINING}
-        own = [word for word in claimed if word in self.words or word not in held]
-        if not own or not held.issuperset(claimed) or not _agrees(claim, self.text):
+        own = [word for word in claimed if word in self.words]
+        joining = [word for word in claimed if word in JOINING and word not in self.words]
+        if not own or len(own) < _OWN * (len(claimed) - len(joining)):
+            return 0.0
+        if not {*own, *joining, *self.context}.issuperset(claimed):
             return 0.0
         in_order = share_in_order(own, self.words)
-        return in_order if in_order >= _IN_ORDER else 0.0
+        return in_order if in_order >= _IN_ORDER and _agrees(claim, self.text) else 0.0
 
     def nearness(self, claim: str) -> float:
         """The share of a claim's words that it holds."""

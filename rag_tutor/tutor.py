@@ -26,7 +26,7 @@ from rag_tutor.domain import (
     Turn,
 )
 from rag_tutor.errors import StaleIndexError
-from rag_tutor.evidence import Evidence, rank_evidence, select_evidence
+from rag_tutor.evidence import Evidence, asks_for_several, rank_evidence, select_evidence
 from rag_tutor.grounding import Grounding, escape_markers, prompt
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Query, Retrieval, Weights, retrieve
 from rag_tutor.weights import model_identity
@@ -163,14 +163,18 @@ class Tutor:
         """The parts of an answer: what is written and supported, or else the best quotations."""
         messages = _fitting_prompt(question, passages, history, self._generator())
         pieces = self._generator().stream(messages, _MAX_TOKENS)
-        has_said_something = False
+        cited: set[tuple[int, int, int]] = set()
+        has_written = False
         with closing(pieces):
             for part in checked_parts(watch.timed(pieces), Grounding(passages)):
                 yield part
-                has_said_something = True
-        if not has_said_something:
+                has_written = True
+                cited.update(map(_place, part.citations))
+        if not has_written or (cited and asks_for_several(question)):
             for item in evidence:
-                yield quoted_part(_citation(item, passages))
+                citation = _citation(item, passages)
+                if _place(citation) not in cited:
+                    yield quoted_part(citation)
 
     def _retrieve(
         self,
@@ -262,6 +266,10 @@ def _fitting_prompt(
 
 def _citation(item: Evidence, passages: Sequence[Passage]) -> Citation:
     return Citation(item.number, passages[item.number - 1], item.start, item.end, "quoted")
+
+
+def _place(citation: Citation) -> tuple[int, int, int]:
+    return citation.number, citation.start, citation.end
 
 
 def _answer(parts: Sequence[Part], passages: tuple[Passage, ...]) -> Answer:
