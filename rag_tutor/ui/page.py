@@ -16,16 +16,21 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag_tutor.config import Settings
+from rag_tutor.domain import Encoder, Generator
 from rag_tutor.errors import TutorError
+from rag_tutor.switching import ModelChange
 from rag_tutor.tutor import Tutor, open_tutor
 from rag_tutor.ui.chat import chat_page
 from rag_tutor.ui.notes import notes_page
+from rag_tutor.ui.settings import KEPT_THEME, settings_page
 
 _FOLDER = Path(__file__).parent
 # The first is shared; each page has its own.
 _STYLES = ("base", "chat", "notes", "settings")
-_SCRIPTS = ("base", "chat", "notes")
-_HEADER = '<header id="brand"><span class="logo" aria-hidden="true"></span>RAG Tutor</header>'
+_SCRIPTS = ("base", "chat", "notes", "settings")
+_HEADER = (
+    '<header id="brand"><span class="logo" aria-hidden="true"></span><h1>RAG Tutor</h1></header>'
+)
 # Whatever a note may hold, the browser itself asks no other host for anything.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -84,11 +89,30 @@ def build_page(tutor: Tutor, settings: Settings) -> gr.Blocks:
                 examples, chatbot = chat_page(tutor, settings)
             with gr.Tab("Notes") as notes_tab:
                 list_notes, [draft, listing] = notes_page(tutor, settings)
+            with gr.Tab("Settings") as settings_tab:
+                show_settings, shown, theme = settings_page(tutor, _model_change(tutor))
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         page.load(examples, None, chatbot, **quiet)
         page.load(list_notes, draft, listing, **quiet)
         notes_tab.select(list_notes, draft, listing, **quiet)
+        page.load(None, None, theme, js=KEPT_THEME, **quiet)
+        for event in (page.load, settings_tab.select):
+            event(show_settings, None, shown, concurrency_limit=None, **quiet)
     return page
+
+
+def _model_change(tutor: Tutor) -> ModelChange:
+    def load_encoder(name: str) -> Encoder:
+        from rag_tutor.encoding import load_encoder
+
+        return load_encoder(name)
+
+    def load_generator(name: str) -> Generator:
+        from rag_tutor.generation import load_generator
+
+        return load_generator(name)
+
+    return ModelChange(tutor, load_encoder, load_generator)
 
 
 class _WithPolicy:
@@ -142,8 +166,13 @@ def _theme() -> gr.themes.Base:
         block_border_width="0px",
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_500",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_500",
         button_primary_text_color="white",
+        button_large_text_size="*text_md",
+        button_large_radius="0.55rem",
+        button_small_radius="0.5rem",
+        button_cancel_background_fill="transparent",
         button_border_width="1px",
         button_secondary_background_fill="transparent",
         button_secondary_background_fill_dark="transparent",
