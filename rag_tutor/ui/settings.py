@@ -36,7 +36,6 @@ _POLL_SECONDS = 0.3
 _HINT = "Takes effect with the next answer."
 _LOAD = "Use these models"
 _REBUILD = "Rebuild and use"
-_IN_USE = "These two are in use."
 _UNTIL_LOADED = "Answers come from the present models until the new one is loaded."
 _UNTIL_REBUILT = "Until that is done, answers come from the present index."
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
@@ -88,14 +87,14 @@ def choose_answers(tutor: Tutor, passages: float, length: str) -> str:
 def announcement(tutor: Tutor, encoder: str, generator: str) -> tuple[str, bool]:
     """What taking these models means, and whether the index has to be rebuilt for them.
 
-    Raises SettingsError for a name that no model can have.
+    Nothing is said of the two in use. Raises SettingsError for a name that no model can have.
     """
     encoder, generator = model_name(encoder), model_name(generator)
     if encoder != tutor.settings.encoder:
         return f"{_rebuild_warning(tutor.settings)} {_UNTIL_REBUILT}", True
     if generator != tutor.settings.generator:
         return f"No rebuild is needed. {_UNTIL_LOADED}", False
-    return _IN_USE, False
+    return "", False
 
 
 def _rebuild_warning(settings: Settings) -> str:
@@ -108,6 +107,7 @@ def _rebuild_warning(settings: Settings) -> str:
 
 def settings_page(tutor: Tutor, change: ModelChange) -> tuple[Callable[[], Any], list[Any], Any]:
     """Build the settings page; return what shows the settings in use, where, and the theme."""
+    in_use = tutor.settings
     with gr.Column(elem_id="settings"):
         with gr.Column(elem_classes="section"):
             gr.HTML("<h2>Answers</h2>")
@@ -137,13 +137,16 @@ def settings_page(tutor: Tutor, change: ModelChange) -> tuple[Callable[[], Any],
         with gr.Column(elem_classes="section"):
             gr.HTML("<h2>Models</h2>")
             models = gr.HTML("", elem_id="models")
-            generator = _model_box("Generator, which writes the answers", "generator")
-            encoder = _model_box("Encoder, which finds the passages", "encoder")
+            generator = _model_box(
+                "Generator, which writes the answers", "generator", in_use.generator
+            )
+            encoder = _model_box("Encoder, which finds the passages", "encoder", in_use.encoder)
             models_message = gr.HTML("", elem_id="models-message")
             with gr.Row(elem_id="models-buttons"):
                 apply = gr.Button(_LOAD, variant="primary", elem_id="use-models", interactive=False)
-                cancel = gr.Button("Cancel", elem_id="cancel-models", visible=False)
                 defaults = gr.Button("Name the defaults", elem_id="default-models")
+                # Not where the first button was: a double click must not start and cancel.
+                cancel = gr.Button("Cancel", elem_id="cancel-models", visible=False)
         with gr.Column(elem_classes="section"):
             gr.HTML("<h2>Index</h2>")
             index = gr.HTML("", elem_id="index-facts")
@@ -160,12 +163,14 @@ def settings_page(tutor: Tutor, change: ModelChange) -> tuple[Callable[[], Any],
         models_message,
         index,
     )
-    pinned = _pinned(tutor.settings)
+    pinned = _pinned(in_use)
     _connect_choices(parts, tutor)
     _connect_models(parts, tutor, change, pinned)
 
     def show() -> Iterator[Update]:
         yield from _follow(parts, tutor, change, pinned)
+        in_use = tutor.settings
+        yield {parts.generator: in_use.generator, parts.encoder: in_use.encoder}
 
     return show, parts.shown, parts.theme
 
@@ -196,11 +201,11 @@ def _connect_models(parts: _Parts, tutor: Tutor, change: ModelChange, pinned: st
 
     def announce(encoder: str, generator: str) -> Update:
         if change.progress.state == "running":
-            return {}
-        return _announce(parts, tutor, encoder, generator)
+            return {parts.apply: gr.skip()}
+        return _announce(parts, tutor, change, encoder, generator)
 
     def on_apply(encoder: str, generator: str, label: str) -> Iterator[Update]:
-        announced = _announce(parts, tutor, encoder, generator)
+        announced = _announce(parts, tutor, change, encoder, generator)
         # A rebuild starts only from a button that names it: the announcement may be on its way.
         if label != announced[parts.apply]["value"]:
             yield announced
@@ -219,7 +224,7 @@ def _connect_models(parts: _Parts, tutor: Tutor, change: ModelChange, pinned: st
     typed = [parts.encoder, parts.generator]
     said = [*typed, parts.apply, parts.models_message]
     for box in typed:
-        box.input(announce, typed, said, trigger_mode="always_last", **_QUIET)
+        box.change(announce, typed, said, trigger_mode="always_last", **_QUIET)
     parts.defaults.click(on_defaults, None, said, **_QUIET)
     parts.apply.click(
         on_apply, [*typed, parts.apply], parts.shown, concurrency_limit=None, **_QUIET
@@ -227,39 +232,44 @@ def _connect_models(parts: _Parts, tutor: Tutor, change: ModelChange, pinned: st
     parts.cancel.click(change.cancel, None, None, queue=False, **_QUIET)
 
 
-def _announce(parts: _Parts, tutor: Tutor, encoder: str, generator: str) -> Update:
+def _announce(
+    parts: _Parts, tutor: Tutor, change: ModelChange, encoder: str, generator: str
+) -> Update:
     try:
         text, rebuilds = announcement(tutor, encoder, generator)
     except SettingsError as error:
         button = gr.update(value=_LOAD, interactive=False)
-        message = _warn(error)
-        return {parts.apply: button, parts.models_message: message}
-    button = gr.update(value=_REBUILD if rebuilds else _LOAD, interactive=text != _IN_USE)
-    return {parts.apply: button, parts.models_message: _say(text)}
+        return {parts.apply: button, parts.models_message: _warn(error)}
+    button = gr.update(value=_REBUILD if rebuilds else _LOAD, interactive=bool(text))
+    message = _say(text) if text else _outcome_html(change.progress)
+    return {parts.apply: button, parts.models_message: message}
 
 
 def _follow(parts: _Parts, tutor: Tutor, change: ModelChange, pinned: str) -> Iterator[Update]:
     """Show a change of models as long as it goes on, also after a reload; then what is in use."""
     while (now := change.progress).state == "running":
         yield {
-            parts.apply: gr.update(visible=False),
+            parts.apply: gr.update(interactive=False),
             parts.cancel: gr.update(visible=True),
             parts.models_message: _progress_html(now),
         }
         time.sleep(_POLL_SECONDS)
     in_use = tutor.settings
-    text = now.text or pinned
+    # After a failure the names stay as they were typed, so that they can be mended.
+    names = {parts.generator: in_use.generator, parts.encoder: in_use.encoder}
     yield {
         parts.passages: in_use.passages,
         parts.length: in_use.answer_length,
-        parts.generator: in_use.generator,
-        parts.encoder: in_use.encoder,
-        parts.apply: gr.update(value=_LOAD, visible=True, interactive=False),
+        parts.apply: gr.update(interactive=now.state == "failed"),
         parts.cancel: gr.update(visible=False),
-        parts.models: models_html(model_facts(in_use)),
-        parts.models_message: render.message_html(text, failed=now.state == "failed"),
+        parts.models: models_html(model_facts(in_use)) + (_say(pinned) if pinned else ""),
+        parts.models_message: _outcome_html(now),
         parts.index: _index_html(in_use),
-    }
+    } | ({} if now.state == "failed" else names)
+
+
+def _outcome_html(change: Change) -> str:
+    return render.message_html(change.text, failed=change.state == "failed")
 
 
 def models_html(models: list[ModelFacts]) -> str:
@@ -330,8 +340,9 @@ def _pinned(settings: Settings) -> str:
     )
 
 
-def _model_box(label: str, elem_id: str) -> gr.Textbox:
+def _model_box(label: str, elem_id: str, name: str) -> gr.Textbox:
     return gr.Textbox(
+        name,
         elem_id=elem_id,
         label=label,
         info="A folder on this computer, or an id of Hugging Face, which is downloaded.",
