@@ -75,7 +75,7 @@ def cache_folder() -> Path:
 def data_folder() -> Path:
     """Where what the student made or chose is kept: RAG_TUTOR_DATA or the user's data folder."""
     named = os.environ.get("RAG_TUTOR_DATA")
-    return Path(named) if named else platformdirs.user_data_path("rag-tutor")
+    return Path(named) if named else platformdirs.user_data_path("rag-tutor", appauthor=False)
 
 
 _READERS: dict[str, Callable[[str], Any]] = {

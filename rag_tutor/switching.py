@@ -6,6 +6,7 @@ import logging
 import re
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -46,7 +47,8 @@ class _Hub:
 class ModelChange:
     """Changes the models of one tutor, one change at a time, in the background.
 
-    Whatever fails, or is cancelled, leaves the models and the index in use as they were.
+    Whatever fails, or is cancelled, leaves the models and the index in use as they were. `hold`
+    keeps whatever else brings the index up to date from doing so while an encoder changes.
     """
 
     def __init__(
@@ -54,10 +56,12 @@ class ModelChange:
         tutor: Tutor,
         load_encoder: Callable[[str], Encoder],
         load_generator: Callable[[str], Generator],
+        hold: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._tutor = tutor
         self._load_encoder = load_encoder
         self._load_generator = load_generator
+        self._hold = hold
         self._change = Change("none")
         self._lock = threading.Lock()
         self._cancelled = threading.Event()
@@ -107,12 +111,13 @@ class ModelChange:
         writer = self._generator(generator) if generator != before.generator else None
         finder = self._encoder(encoder) if encoder != before.encoder else None
         self._require_not_cancelled()
-        if finder:
-            self._tutor.admit(finder)
-            update_index(before.corpus, before.index, finder, progress=self._show_progress)
-        # Other settings may have been chosen meanwhile.
-        settings = replace(self._tutor.settings, encoder=encoder, generator=generator)
-        self._tutor.use(settings, finder, writer)
+        with self._hold() if finder else nullcontext():
+            if finder:
+                self._tutor.admit(finder)
+                update_index(before.corpus, before.index, finder, progress=self._show_progress)
+            # Other settings may have been chosen meanwhile.
+            settings = replace(self._tutor.settings, encoder=encoder, generator=generator)
+            self._tutor.use(settings, finder, writer)
         save_preferences(settings, ("encoder", "generator"))
         return f"{generator} writes the answers, from what {encoder} finds."
 

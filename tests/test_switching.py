@@ -13,7 +13,7 @@ from rag_tutor.inventory import index_facts
 from rag_tutor.preferences import saved_preferences
 from rag_tutor.switching import Change, ModelChange, model_name
 from rag_tutor.tutor import Tutor
-from rag_tutor.ui.settings import announcement, choose_answers
+from rag_tutor.ui.settings import announcement, choose_length, choose_passages
 from tests.conftest import MakeTutor
 from tests.fakes import HashedEncoder, ScriptedGenerator
 
@@ -185,13 +185,16 @@ def test_what_a_change_means_is_said_before_it_is_made(make_tutor: MakeTutor) ->
 
 def test_the_number_of_passages_holds_from_the_next_answer_on(make_tutor: MakeTutor) -> None:
     tutor = make_tutor()
-    assert "reads 1 passage and is short" in choose_answers(tutor, 1, "short")
+    assert "reads 1 passage." in choose_passages(tutor, 1)
+    assert "is short" in choose_length(tutor, "short")
     assert len(tutor.search(QUESTION).answer.passages) == 1
     assert saved_preferences() == {"passages": 1, "answer_length": "short"}
-    for passages, length in (0, "short"), (21, "short"), (5, "endless"):
+    for passages in (0, 21, -1, 2.5, None):
         with pytest.raises(SettingsError):
-            choose_answers(tutor, passages, length)
-    assert tutor.settings.passages == 1
+            choose_passages(tutor, passages)
+    with pytest.raises(SettingsError):
+        choose_length(tutor, "endless")
+    assert (tutor.settings.passages, tutor.settings.answer_length) == (1, "short")
 
 
 @pytest.mark.parametrize("text", ["", "  ", "./no/such/folder", "a/b/c", "~/nowhere", "a b", "-x"])

@@ -9,4 +9,11 @@
     event.preventDefault();
     question.focus();
   });
+
+  // Gradio calls its example questions a list, but they are buttons, which no list may hold.
+  const mend = () => {
+    for (const list of document.querySelectorAll(".examples[role=list]")) list.setAttribute("role", "group");
+  };
+  new MutationObserver(mend).observe(document.body, { childList: true, subtree: true });
+  mend();
 }

@@ -22,7 +22,7 @@ from rag_tutor.switching import ModelChange
 from rag_tutor.tutor import Tutor, open_tutor
 from rag_tutor.ui.chat import chat_page
 from rag_tutor.ui.notes import notes_page
-from rag_tutor.ui.settings import KEPT_THEME, settings_page
+from rag_tutor.ui.settings import settings_page
 
 _FOLDER = Path(__file__).parent
 # The first is shared; each page has its own.
@@ -90,14 +90,11 @@ def build_page(tutor: Tutor, settings: Settings) -> gr.Blocks:
             with gr.Tab("Notes") as notes_tab:
                 list_notes, [draft, listing] = notes_page(tutor, settings)
             with gr.Tab("Settings") as settings_tab:
-                show_settings, shown, theme = settings_page(tutor, _model_change(tutor))
+                settings_page(page, settings_tab, tutor, _model_change(tutor))
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         page.load(examples, None, chatbot, **quiet)
         page.load(list_notes, draft, listing, **quiet)
         notes_tab.select(list_notes, draft, listing, **quiet)
-        page.load(None, None, theme, js=KEPT_THEME, **quiet)
-        for event in (page.load, settings_tab.select):
-            event(show_settings, None, shown, concurrency_limit=None, **quiet)
     return page
 
 

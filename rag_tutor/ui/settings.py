@@ -40,7 +40,7 @@ _UNTIL_LOADED = "Answers come from the present models until the new one is loade
 _UNTIL_REBUILT = "Until that is done, answers come from the present index."
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 _SAY_THEME = "(theme) => document.dispatchEvent(new CustomEvent('tutor:theme', {detail: theme}))"
-KEPT_THEME = "() => localStorage.getItem('rag-tutor-theme') ?? 'system'"
+_KEPT_THEME = "() => localStorage.getItem('rag-tutor-theme') ?? 'system'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +68,27 @@ class _Parts:
         return [*choices, *buttons, self.models, self.models_message, self.index]
 
 
-def choose_answers(tutor: Tutor, passages: float, length: str) -> str:
-    """Take the number of passages and the length of answers, and keep them; says so.
+def choose_passages(tutor: Tutor, passages: float | None) -> str:
+    """Read as many passages for the next answers, and keep that choice; says so.
 
-    Raises SettingsError for a value that can't be used, or if they can't be kept.
+    Raises SettingsError for a number that can't be used, or if it can't be kept.
     """
-    chosen = replace(
-        tutor.settings,
-        passages=read_passages(str(int(passages))),
-        answer_length=read_answer_length(length),
-    )
+    chosen = replace(tutor.settings, passages=read_passages(f"{passages or 0:g}"))
     tutor.use(chosen)
-    save_preferences(chosen, ("passages", "answer_length"))
-    count = "1 passage" if chosen.passages == 1 else f"{chosen.passages} passages"
-    return f"Saved. The next answer reads {count} and is {chosen.answer_length}."
+    save_preferences(chosen, ("passages",))
+    return f"Saved. The next answer reads {_passages(chosen.passages)}."
+
+
+def choose_length(tutor: Tutor, length: str) -> str:
+    """Write the next answers at such length, and keep that choice. Raises as above."""
+    chosen = replace(tutor.settings, answer_length=read_answer_length(length))
+    tutor.use(chosen)
+    save_preferences(chosen, ("answer_length",))
+    return f"Saved. The next answer is {chosen.answer_length}."
+
+
+def _passages(count: int) -> str:
+    return "1 passage" if count == 1 else f"{count} passages"
 
 
 def announcement(tutor: Tutor, encoder: str, generator: str) -> tuple[str, bool]:
@@ -105,95 +112,106 @@ def _rebuild_warning(settings: Settings) -> str:
     return f"Another encoder needs a new index. {chunks} are encoded again, which takes a while."
 
 
-def settings_page(tutor: Tutor, change: ModelChange) -> tuple[Callable[[], Any], list[Any], Any]:
-    """Build the settings page; return what shows the settings in use, where, and the theme."""
+def settings_page(page: gr.Blocks, tab: gr.Tab, tutor: Tutor, change: ModelChange) -> None:
+    """Build the settings page in its tab of the whole page."""
     in_use = tutor.settings
     with gr.Column(elem_id="settings"):
-        with gr.Column(elem_classes="section"):
-            gr.HTML("<h2>Answers</h2>")
-            passages = gr.Slider(
-                1,
-                MAX_PASSAGES,
-                step=1,
-                label="Passages that are read for an answer",
-                info="More of them find more, and take longer.",
-                elem_id="passages",
-                buttons=[],
-            )
-            length = gr.Radio(
-                [(name.capitalize(), name) for name in ANSWER_LENGTHS],
-                label="Length of answers",
-                elem_id="answer-length",
-            )
-            answers_message = gr.HTML(_say(_HINT), elem_id="answers-message")
-        with gr.Column(elem_classes="section"):
-            gr.HTML("<h2>Appearance</h2>")
-            theme = gr.Radio(
-                [("System", "system"), ("Light", "light"), ("Dark", "dark")],
-                label="Theme",
-                info="Kept in this browser.",
-                elem_id="theme",
-            )
-        with gr.Column(elem_classes="section"):
-            gr.HTML("<h2>Models</h2>")
-            models = gr.HTML("", elem_id="models")
-            generator = _model_box(
-                "Generator, which writes the answers", "generator", in_use.generator
-            )
-            encoder = _model_box("Encoder, which finds the passages", "encoder", in_use.encoder)
-            models_message = gr.HTML("", elem_id="models-message")
-            with gr.Row(elem_id="models-buttons"):
-                apply = gr.Button(_LOAD, variant="primary", elem_id="use-models", interactive=False)
-                defaults = gr.Button("Name the defaults", elem_id="default-models")
-                # Not where the first button was: a double click must not start and cancel.
-                cancel = gr.Button("Cancel", elem_id="cancel-models", visible=False)
-        with gr.Column(elem_classes="section"):
-            gr.HTML("<h2>Index</h2>")
-            index = gr.HTML("", elem_id="index-facts")
-    buttons = (apply, cancel, defaults)
-    parts = _Parts(
-        passages,
-        length,
-        answers_message,
-        theme,
-        models,
-        generator,
-        encoder,
-        *buttons,
-        models_message,
-        index,
-    )
+        parts = _Parts(
+            *_answers_section(), _appearance_section(), *_models_section(in_use), _index_section()
+        )
     pinned = _pinned(in_use)
     _connect_choices(parts, tutor)
     _connect_models(parts, tutor, change, pinned)
 
-    def show() -> Iterator[Update]:
-        yield from _follow(parts, tutor, change, pinned)
+    def on_load() -> Iterator[Update]:
         in_use = tutor.settings
-        yield {parts.generator: in_use.generator, parts.encoder: in_use.encoder}
+        choices = {parts.passages: in_use.passages, parts.length: in_use.answer_length}
+        yield choices | _names(parts, in_use)
+        yield from _follow(parts, tutor, change, pinned)
 
-    return show, parts.shown, parts.theme
+    # What is being typed there stays when the page is opened again.
+    def on_open() -> Iterator[Update]:
+        yield from _follow(parts, tutor, change, pinned)
+
+    for event, show in (page.load, on_load), (tab.select, on_open):
+        event(show, None, parts.shown, concurrency_limit=None, **_QUIET)
+    page.load(None, None, parts.theme, js=_KEPT_THEME, **_QUIET)
+
+
+def _answers_section() -> tuple[gr.Slider, gr.Radio, gr.HTML]:
+    with gr.Column(elem_classes="section"):
+        gr.HTML("<h2>Answers</h2>")
+        passages = gr.Slider(
+            1,
+            MAX_PASSAGES,
+            step=1,
+            label="Passages that are read for an answer",
+            info="More of them find more, and take longer.",
+            elem_id="passages",
+            buttons=[],
+        )
+        length = gr.Radio(
+            [(name.capitalize(), name) for name in ANSWER_LENGTHS],
+            label="Length of answers",
+            elem_id="answer-length",
+        )
+        return passages, length, gr.HTML(_say(_HINT), elem_id="answers-message")
+
+
+def _appearance_section() -> gr.Radio:
+    with gr.Column(elem_classes="section"):
+        gr.HTML("<h2>Appearance</h2>")
+        return gr.Radio(
+            [("System", "system"), ("Light", "light"), ("Dark", "dark")],
+            label="Theme",
+            info="Kept in this browser.",
+            elem_id="theme",
+        )
+
+
+def _models_section(in_use: Settings) -> tuple[Any, ...]:
+    """The parts of the section, in the order of `_Parts`."""
+    with gr.Column(elem_classes="section"):
+        gr.HTML("<h2>Models</h2>")
+        facts = gr.HTML("", elem_id="models")
+        generator = _model_box("Generator, which writes the answers", "generator", in_use.generator)
+        encoder = _model_box("Encoder, which finds the passages", "encoder", in_use.encoder)
+        message = gr.HTML("", elem_id="models-message")
+        with gr.Row(elem_id="models-buttons"):
+            apply = gr.Button(_LOAD, variant="primary", elem_id="use-models", interactive=False)
+            defaults = gr.Button("Name the defaults", elem_id="default-models")
+            # Not where the first button was: a double click must not start and cancel.
+            cancel = gr.Button("Cancel", elem_id="cancel-models", visible=False)
+    return facts, generator, encoder, apply, cancel, defaults, message
+
+
+def _index_section() -> gr.HTML:
+    with gr.Column(elem_classes="section"):
+        gr.HTML("<h2>Index</h2>")
+        return gr.HTML("", elem_id="index-facts")
 
 
 def _connect_choices(parts: _Parts, tutor: Tutor) -> None:
     """Say what keeps the choices on answers and the theme."""
 
-    def on_answers(passages: float, length: str) -> str:
-        try:
-            return _say(choose_answers(tutor, passages, length))
-        except SettingsError as error:
-            return _warn(error)
+    def on_passages(passages: float | None) -> str:
+        return _said(lambda: choose_passages(tutor, passages))
 
-    chosen = [parts.passages, parts.length]
-    gr.on(
-        [parts.passages.input, parts.length.input],
-        on_answers,
-        chosen,
-        parts.answers_message,
-        trigger_mode="always_last",
-        **_QUIET,
-    )
+    def on_length(length: str) -> str:
+        return _said(lambda: choose_length(tutor, length))
+
+    said = parts.answers_message
+    latest = _QUIET | {"trigger_mode": "always_last"}
+    parts.passages.input(on_passages, parts.passages, said, **latest)
+    parts.length.input(on_length, parts.length, said, **latest)
     parts.theme.input(None, parts.theme, None, js=_SAY_THEME)
+
+
+def _said(choose: Callable[[], str]) -> str:
+    try:
+        return _say(choose())
+    except SettingsError as error:
+        return _warn(error)
 
 
 def _connect_models(parts: _Parts, tutor: Tutor, change: ModelChange, pinned: str) -> None:
@@ -216,6 +234,9 @@ def _connect_models(parts: _Parts, tutor: Tutor, change: ModelChange, pinned: st
             yield {parts.models_message: _warn(error)}
             return
         yield from _follow(parts, tutor, change, pinned)
+        # After a failure the names stay as they were typed, so that they can be mended.
+        if change.progress.state == "done":
+            yield _names(parts, tutor.settings)
 
     def on_defaults() -> Update:
         names = {parts.encoder: DEFAULT_ENCODER, parts.generator: DEFAULT_GENERATOR}
@@ -255,17 +276,17 @@ def _follow(parts: _Parts, tutor: Tutor, change: ModelChange, pinned: str) -> It
         }
         time.sleep(_POLL_SECONDS)
     in_use = tutor.settings
-    # After a failure the names stay as they were typed, so that they can be mended.
-    names = {parts.generator: in_use.generator, parts.encoder: in_use.encoder}
     yield {
-        parts.passages: in_use.passages,
-        parts.length: in_use.answer_length,
         parts.apply: gr.update(interactive=now.state == "failed"),
         parts.cancel: gr.update(visible=False),
         parts.models: models_html(model_facts(in_use)) + (_say(pinned) if pinned else ""),
         parts.models_message: _outcome_html(now),
         parts.index: _index_html(in_use),
-    } | ({} if now.state == "failed" else names)
+    }
+
+
+def _names(parts: _Parts, settings: Settings) -> Update:
+    return {parts.generator: settings.generator, parts.encoder: settings.encoder}
 
 
 def _outcome_html(change: Change) -> str:
