@@ -17,7 +17,6 @@ from rag_tutor.config import (
     ANSWER_LENGTHS,
     DEFAULT_ENCODER,
     DEFAULT_GENERATOR,
-    MAX_PASSAGES,
     Settings,
     read_answer_length,
     read_passages,
@@ -32,6 +31,7 @@ from rag_tutor.ui import render
 
 Update = dict[Any, Any]
 
+_PASSAGES = (2, 3, 5, 8, 12, 20)
 _POLL_SECONDS = 0.3
 _HINT = "Takes effect with the next answer."
 _LOAD = "Use these models"
@@ -47,17 +47,17 @@ _KEPT_THEME = "() => localStorage.getItem('rag-tutor-theme') ?? 'system'"
 class _Parts:
     """The components of the page that change."""
 
-    passages: gr.Slider
+    passages: gr.Radio
     length: gr.Radio
     answers_message: gr.HTML
     theme: gr.Radio
     models: gr.HTML
     generator: gr.Textbox
     encoder: gr.Textbox
-    apply: gr.Button
-    cancel: gr.Button
-    defaults: gr.Button
     models_message: gr.HTML
+    apply: gr.Button
+    defaults: gr.Button
+    cancel: gr.Button
     index: gr.HTML
 
     @property
@@ -68,12 +68,12 @@ class _Parts:
         return [*choices, *buttons, self.models, self.models_message, self.index]
 
 
-def choose_passages(tutor: Tutor, passages: float | None) -> str:
+def choose_passages(tutor: Tutor, passages: int) -> str:
     """Read as many passages for the next answers, and keep that choice; says so.
 
     Raises SettingsError for a number that can't be used, or if it can't be kept.
     """
-    chosen = replace(tutor.settings, passages=read_passages(f"{passages or 0:g}"))
+    chosen = replace(tutor.settings, passages=read_passages(str(passages)))
     tutor.use(chosen)
     save_preferences(chosen, ("passages",))
     return f"Saved. The next answer reads {_passages(chosen.passages)}."
@@ -116,16 +116,18 @@ def settings_page(page: gr.Blocks, tab: gr.Tab, tutor: Tutor, change: ModelChang
     """Build the settings page in its tab of the whole page."""
     in_use = tutor.settings
     with gr.Column(elem_id="settings"):
-        parts = _Parts(
-            *_answers_section(), _appearance_section(), *_models_section(in_use), _index_section()
-        )
+        answers, theme = _answers_section(), _appearance_section()
+        models, index = _models_section(in_use), _index_section()
+    parts = _Parts(*answers, theme, *models, index)
     pinned = _pinned(in_use)
     _connect_choices(parts, tutor)
     _connect_models(parts, tutor, change, pinned)
 
     def on_load() -> Iterator[Update]:
         in_use = tutor.settings
-        choices = {parts.passages: in_use.passages, parts.length: in_use.answer_length}
+        numbers = [(str(number), number) for number in sorted({*_PASSAGES, in_use.passages})]
+        passages = gr.update(choices=numbers, value=in_use.passages)
+        choices = {parts.passages: passages, parts.length: in_use.answer_length}
         yield choices | _names(parts, in_use)
         yield from _follow(parts, tutor, change, pinned)
 
@@ -138,17 +140,13 @@ def settings_page(page: gr.Blocks, tab: gr.Tab, tutor: Tutor, change: ModelChang
     page.load(None, None, parts.theme, js=_KEPT_THEME, **_QUIET)
 
 
-def _answers_section() -> tuple[gr.Slider, gr.Radio, gr.HTML]:
+def _answers_section() -> tuple[gr.Radio, gr.Radio, gr.HTML]:
     with gr.Column(elem_classes="section"):
         gr.HTML("<h2>Answers</h2>")
-        passages = gr.Slider(
-            1,
-            MAX_PASSAGES,
-            step=1,
+        passages = gr.Radio(
             label="Passages that are read for an answer",
             info="More of them find more, and take longer.",
             elem_id="passages",
-            buttons=[],
         )
         length = gr.Radio(
             [(name.capitalize(), name) for name in ANSWER_LENGTHS],
@@ -169,8 +167,9 @@ def _appearance_section() -> gr.Radio:
         )
 
 
-def _models_section(in_use: Settings) -> tuple[Any, ...]:
-    """The parts of the section, in the order of `_Parts`."""
+def _models_section(
+    in_use: Settings,
+) -> tuple[gr.HTML, gr.Textbox, gr.Textbox, gr.HTML, gr.Button, gr.Button, gr.Button]:
     with gr.Column(elem_classes="section"):
         gr.HTML("<h2>Models</h2>")
         facts = gr.HTML("", elem_id="models")
@@ -182,7 +181,7 @@ def _models_section(in_use: Settings) -> tuple[Any, ...]:
             defaults = gr.Button("Name the defaults", elem_id="default-models")
             # Not where the first button was: a double click must not start and cancel.
             cancel = gr.Button("Cancel", elem_id="cancel-models", visible=False)
-    return facts, generator, encoder, apply, cancel, defaults, message
+    return facts, generator, encoder, message, apply, defaults, cancel
 
 
 def _index_section() -> gr.HTML:
@@ -194,7 +193,7 @@ def _index_section() -> gr.HTML:
 def _connect_choices(parts: _Parts, tutor: Tutor) -> None:
     """Say what keeps the choices on answers and the theme."""
 
-    def on_passages(passages: float | None) -> str:
+    def on_passages(passages: int) -> str:
         return _said(lambda: choose_passages(tutor, passages))
 
     def on_length(length: str) -> str:
