@@ -116,9 +116,12 @@ def settings_page(page: gr.Blocks, tab: gr.Tab, tutor: Tutor, change: ModelChang
     """Build the settings page in its tab of the whole page."""
     in_use = tutor.settings
     with gr.Column(elem_id="settings"):
-        answers, theme = _answers_section(), _appearance_section()
-        models, index = _models_section(in_use), _index_section()
-    parts = _Parts(*answers, theme, *models, index)
+        passages, length, said = _answers_section()
+        theme = _appearance_section()
+        models, generator, encoder, message, apply, defaults, cancel = _models_section(in_use)
+        index = _index_section()
+    choices = (passages, length, said, theme, models, generator, encoder)
+    parts = _Parts(*choices, message, apply, defaults, cancel, index)
     pinned = _pinned(in_use)
     _connect_choices(parts, tutor)
     _connect_models(parts, tutor, change, pinned)
