@@ -26,7 +26,7 @@ SIZES = {380: 780, 768: 1024, 1440: 900}
 THEMES = ("light", "dark")
 QUESTIONS = ("What is a large language model?", "How is it trained?")
 NOTE = "genai-course-notes.md"
-README = {"chat-1440-light": "chat", "settings-1440-dark": "settings"}
+README = {"chat-1440-light": "chat", "editor-1440-dark": "notes"}
 MINUTE = 60_000
 
 

@@ -105,7 +105,7 @@ def _origin_of_generator(name: str) -> tuple[str, int]:
     if name == DEFAULT_GENERATOR:
         origin, size = _package(GENERATOR_PACKAGE, default_generator_file)
         converted = converted_generator_folder()
-        return f"{origin}; converted in {converted.parent}", size + size_on_disk(converted)
+        return f"{origin}; converted in {_short(converted.parent)}", size + size_on_disk(converted)
     return _folder_or_hub(name)
 
 
@@ -118,6 +118,11 @@ def _package(package: str, find: Callable[[], Path]) -> tuple[str, int]:
 
 def _folder_or_hub(name: str) -> tuple[str, int]:
     if is_folder(name):
-        return f"folder {Path(name).absolute()}", size_on_disk(Path(name))
+        return f"folder {_short(Path(name).absolute())}", size_on_disk(Path(name))
     folder = hub_cache_folder(name)
-    return f"Hugging Face, kept in {folder}", size_on_disk(folder)
+    return f"Hugging Face, kept in {_short(folder)}", size_on_disk(folder)
+
+
+def _short(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home).as_posix()}" if path.is_relative_to(home) else str(path)
