@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check bench
+.PHONY: run test check bench screenshots
 .DELETE_ON_ERROR:
 
 run: .venv/installed
@@ -24,6 +24,10 @@ bench: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/main_job.py benchmarks/questions/questions.jsonl
 	$(BIN)/python benchmarks/retrieval.py $(if $(DATA),--data $(DATA))
+
+# Pictures of all pages into FOLDER, and those of the README into docs/. Needs Chromium.
+screenshots: .venv/installed-test
+	$(BIN)/python docs/screenshots.py $(or $(FOLDER),build/screenshots)
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

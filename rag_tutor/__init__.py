@@ -7,6 +7,7 @@ from rag_tutor.errors import (
     CorpusError,
     IndexMissingError,
     ModelUnavailableError,
+    SettingsError,
     StaleIndexError,
     TutorError,
 )
@@ -22,6 +23,7 @@ __all__ = [
     "ModelUnavailableError",
     "Passage",
     "Settings",
+    "SettingsError",
     "StaleIndexError",
     "Turn",
     "TutorError",

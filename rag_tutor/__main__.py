@@ -9,15 +9,21 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rag_tutor.config import Settings, settings_from
+from rag_tutor.config import (
+    ANSWER_LENGTHS,
+    Settings,
+    read_passages,
+    settings_from,
+)
 from rag_tutor.conversation import is_unicode
 from rag_tutor.domain import Answer, Passage, Turn
-from rag_tutor.errors import ConversationError, CorpusError, TutorError
+from rag_tutor.errors import ConversationError, CorpusError, SettingsError, TutorError
+from rag_tutor.preferences import saved_preferences
 
 if TYPE_CHECKING:
     from rag_tutor.indexing import IndexReport
@@ -31,10 +37,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
-    options = _parser().parse_args(arguments)
-    level = logging.INFO if options.verbose else logging.ERROR
-    logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr)
     try:
+        options = _parser().parse_args(arguments)
+        level = logging.INFO if options.verbose else logging.ERROR
+        logging.basicConfig(level=level, format="%(name)s: %(message)s", stream=sys.stderr)
         options.run(options, _settings(options))
     except TutorError as error:
         print(f"rag-tutor: {error}", file=sys.stderr)
@@ -49,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    default = settings_from(os.environ)
+    default = settings_from(os.environ, saved_preferences())
     parser = argparse.ArgumentParser(
         prog="rag-tutor", description="Answers questions from your own notes, on your own machine."
     )
@@ -85,15 +91,21 @@ def _add_common_options(command: argparse.ArgumentParser, default: Settings) -> 
     command.add_argument("--index", type=Path, default=default.index, help="folder of the index")
     command.add_argument("--encoder", default=default.encoder, help="hub id or folder")
     command.add_argument("--generator", default=default.generator, help="hub id or folder")
+    command.add_argument(
+        "--passages",
+        type=_passages_option,
+        default=default.passages,
+        help="passages to answer from",
+    )
+    command.add_argument(
+        "--answer-length", choices=ANSWER_LENGTHS, default=default.answer_length, help="of answers"
+    )
     command.add_argument("-v", "--verbose", action="store_true", help="tell what is being done")
 
 
 def _settings(options: argparse.Namespace) -> Settings:
-    named = {
-        name: getattr(options, name)
-        for name in ("corpus", "index", "encoder", "generator", "host", "port")
-        if hasattr(options, name)
-    }
+    names = (field.name for field in fields(Settings))
+    named = {name: getattr(options, name) for name in names if hasattr(options, name)}
     return replace(Settings(), **named)
 
 
@@ -305,6 +317,13 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or not 0 < int(text) <= 1_000:
         raise argparse.ArgumentTypeError(f"{text!r} is not a number from 1 to 1000")
     return int(text)
+
+
+def _passages_option(text: str) -> int:
+    try:
+        return read_passages(text)
+    except SettingsError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
 
 
 def _port(text: str) -> int:

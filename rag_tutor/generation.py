@@ -29,11 +29,11 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from rag_tutor.atomic import sync_file, sync_folder
-from rag_tutor.config import DEFAULT_GENERATOR, cache_folder
+from rag_tutor.config import DEFAULT_GENERATOR
 from rag_tutor.domain import Message, TextStream
 from rag_tutor.errors import ModelUnavailableError
 from rag_tutor.weights import (
-    GENERATOR_SHA256,
+    converted_generator_folder,
     default_generator_file,
     first_line,
     is_folder,
@@ -187,8 +187,8 @@ def _load_default() -> LanguageModel:
 def default_generator_folder() -> Path:
     """The folder of the converted weights. Raises ModelUnavailableError."""
     file = default_generator_file()
-    cache = cache_folder()
-    folder = cache / f"{DEFAULT_GENERATOR}-bf16-{GENERATOR_SHA256[:12]}"
+    folder = converted_generator_folder()
+    cache = folder.parent
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(cache / "convert.lock"):

@@ -101,6 +101,11 @@ class Store:
         return -math.log((holding + 0.5) / (len(self.chunks) + 0.5))
 
     @property
+    def vector_count(self) -> int:
+        """How many vectors it holds: of chunks and of their sentences."""
+        return len(self.chunks) + len(self._sentences)
+
+    @property
     def vocabulary(self) -> Set[str]:
         """All words of the notes."""
         words: Set[str] = self._bm25.vocab_dict.keys()
@@ -119,11 +124,16 @@ def current_build(index: Path) -> str:
         raise _damaged(index, error) from error
 
 
+def build_folder(index: Path, build: str) -> Path:
+    """The folder of a build."""
+    return index / _BUILDS / build
+
+
 def open_store(index: Path) -> Store:
     """Load the build in use. Raises IndexMissingError, or StaleIndexError if it is damaged."""
     build = current_build(index)
     try:
-        return _load(index / _BUILDS / build)
+        return _load(build_folder(index, build))
     except Exception as error:  # a damaged file can make the libraries raise anything
         # Another process may have swapped builds between the two reads.
         if current_build(index) == build:
@@ -146,7 +156,7 @@ def write_store(
     The caller holds the index's lock. Raises OSError; then the build in use is as it was.
     """
     name = uuid.uuid4().hex
-    folder = index / _BUILDS / name
+    folder = build_folder(index, name)
     folder.mkdir(parents=True)
     try:
         _write(folder, manifest, chunks, vectors, sentences, words)

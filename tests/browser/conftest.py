@@ -113,6 +113,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     port = _free_port()
     environment = dict(os.environ)
     environment |= {"RAG_TUTOR_CORPUS": str(corpus), "RAG_TUTOR_INDEX": str(folder / "index")}
+    environment |= {"RAG_TUTOR_DATA": str(folder / "data")}
     # A proxy that answers nothing, as on some networks: the pages must do without it.
     environment |= {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
     log = folder / "server.log"

@@ -1,0 +1,106 @@
+"""Renders pictures of each page from the real app, at three widths, in light and dark.
+
+    python docs/screenshots.py FOLDER
+
+Serves a copy of corpus/ with the real models, asks two questions about it and writes
+PAGE-WIDTH-THEME.png into FOLDER. Those that the README shows are put into docs/ too, with few
+colours, which makes them small.
+"""
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).parent.parent
+CHROMIUM = "/usr/bin/chromium"
+SIZES = {380: 780, 768: 1024, 1440: 900}
+THEMES = ("light", "dark")
+QUESTIONS = ("What is a large language model?", "How is it trained?")
+NOTE = "genai-course-notes.md"
+README = {"chat-1440-light": "chat", "editor-1440-dark": "notes"}
+MINUTE = 60_000
+
+
+def main() -> None:
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True, exist_ok=True)
+    with served() as address, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        for theme in THEMES:
+            for width, height in SIZES.items():
+                size = {"width": width, "height": height}
+                context = browser.new_context(viewport=size, color_scheme=theme)
+                page = context.new_page()
+                page.goto(address)
+                for name in visit(page):
+                    page.mouse.move(0, height - 1)
+                    page.wait_for_timeout(500)  # until smooth scrolling has come to rest
+                    page.screenshot(path=folder / f"{name}-{width}-{theme}.png")
+                context.close()
+    for rendered, shown in README.items():
+        picture = Image.open(folder / f"{rendered}.png").convert("RGB")
+        picture.quantize(128).save(ROOT / "docs" / f"{shown}.png", optimize=True)
+    print(f"{len(list(folder.glob('*.png')))} pictures are in {folder}.")
+
+
+def visit(page: Page) -> Iterator[str]:
+    """Go through the pages; each name is that of the page that is ready to be pictured."""
+    page.wait_for_selector("#chat .example")
+    yield "welcome"
+    for number, question in enumerate(QUESTIONS, start=1):
+        page.fill("#question textarea", question)
+        page.press("#question textarea", "Enter")
+        page.locator("#chat .bot-row").nth(number - 1).wait_for()
+        page.wait_for_selector("#send", timeout=MINUTE)
+    yield "chat"
+    page.get_by_role("tab", name="Notes").click()
+    page.wait_for_selector("#notes li button")
+    yield "notes"
+    page.locator("#notes li button", has_text=NOTE).click()
+    page.locator("#note-title", has_text=NOTE).wait_for()
+    yield "editor"
+    page.get_by_role("tab", name="Settings").click()
+    page.wait_for_selector("#index-facts dd")
+    yield "settings"
+
+
+@contextmanager
+def served() -> Iterator[str]:
+    """Serve a copy of the notes until it is left; gives the address."""
+    with tempfile.TemporaryDirectory() as name, socket.socket() as probe:
+        folder = Path(name)
+        shutil.copytree(ROOT / "corpus", folder / "corpus")
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+        probe.close()
+        environment = os.environ | {
+            "RAG_TUTOR_CORPUS": str(folder / "corpus"),
+            "RAG_TUTOR_INDEX": str(folder / "index"),
+            "RAG_TUTOR_DATA": str(folder / "data"),
+        }
+        command = [sys.executable, "-u", "-m", "rag_tutor", "serve", "--port", str(port)]
+        process = subprocess.Popen(
+            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        try:
+            if not any("is ready" in line for line in iter(process.stdout.readline, "")):
+                sys.exit("The server didn't start; it says why above.")
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            process.terminate()
+            process.wait(timeout=20)
+
+
+if __name__ == "__main__":
+    main()
