@@ -100,7 +100,9 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _index(options: argparse.Namespace, settings: Settings) -> None:
     report = build_index(settings, full=options.full)
     if options.json:
-        _print_json(asdict(report))
+        fields = asdict(report)
+        del fields["changes"]
+        _print_json(fields)
         return
     print(
         f"Notes: {report.documents}, chunks: {report.chunks}. {report.added} added, "
@@ -223,7 +225,10 @@ def build_index(settings: Settings, full: bool = False) -> "IndexReport":
             bar.total = total
             bar.update(done - bar.n)
 
-        return update_index(settings.corpus, settings.index, encoder, full, show)
+        def show_files(done: int, total: int) -> None:
+            bar.set_postfix_str(f"converting file {done + 1} of {total}")
+
+        return update_index(settings.corpus, settings.index, encoder, full, show, show_files)
 
 
 def _tutor(settings: Settings) -> "Tutor":
