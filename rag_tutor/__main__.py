@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from rag_tutor.config import Settings, settings_from
 from rag_tutor.conversation import is_unicode
 from rag_tutor.domain import Answer, Passage, Turn
-from rag_tutor.errors import ConversationError, CorpusError, TutorError
+from rag_tutor.errors import ConversationError, TutorError
 
 if TYPE_CHECKING:
     from rag_tutor.indexing import IndexReport
@@ -196,18 +196,12 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def serve(settings: Settings) -> None:
-    """Bring the index up to date and serve the pages until interrupted; as `app.py` does."""
-    from rag_tutor import indexing, ui
+    """Serve the pages until interrupted, as `app.py` does; the index follows the notes."""
+    from rag_tutor import ui
+    from rag_tutor.corpus import scan_corpus
 
     ui.require_free_port(settings)
-    if not indexing.is_current(settings.corpus, settings.index, settings.encoder):
-        try:
-            build_index(settings)
-        except CorpusError as error:
-            if not settings.corpus.is_dir():
-                raise
-            # The notes can be written on the page.
-            print(f"rag-tutor: {error}", file=sys.stderr)
+    scan_corpus(settings.corpus)
     ui.serve(settings)
 
 

@@ -73,7 +73,7 @@ def _run(original: Path, text: Path, failure: Path) -> tuple[Path, bytes]:
     command = [sys.executable, "-m", "rag_tutor.converter", str(original)]
     with tempfile.TemporaryFile() as output:
         try:
-            done = subprocess.run(  # noqa: S603 - our own converter, no shell
+            done = subprocess.run(
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
