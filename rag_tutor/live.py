@@ -146,6 +146,8 @@ class LiveIndex:
                     return
                 is_full, self._wanted = self._wanted == "rebuild", ""
                 self._cancelled.clear()
+                if not self._state.is_busy:
+                    self._show("waiting")
             with self._building, self._shown_failures():
                 self._bring_up_to_date(is_full)
 

@@ -104,13 +104,13 @@ class _Page:
     deleted: gr.State
     seen: gr.State
     chip: gr.HTML
-    list: _List
+    notes: _List
     editor: _Editor
 
     @property
     def shown(self) -> list[Any]:
         """All that a handler may change."""
-        left, right = self.list, self.editor
+        left, right = self.notes, self.editor
         return [
             *(self.draft, self.deleted, left.name, left.upload, left.listing, left.trash),
             *(right.title, right.rename, right.delete, right.discard, right.save),
@@ -176,7 +176,7 @@ def _connect_index(
         live.rebuild()
         return _index_shown(page, settings(), live.state, draft)
 
-    left, right = page.list, page.editor
+    left, right = page.notes, page.editor
     shown = [page.chip, left.report, left.rebuild, left.cancel, left.listing, left.trash]
     shown += [right.title]
     timer.tick(on_tick, [page.seen, page.draft], [page.seen, *shown], queue=False, **_QUIET)
@@ -214,7 +214,7 @@ def _connect_editor(
         return notes_html.preview_html(text)
 
     edited = [page.draft, right.text]
-    page.list.listing.open(on_open, right.text, page.shown, **_QUIET)
+    page.notes.listing.open(on_open, right.text, page.shown, **_QUIET)
     right.save.click(chosen(save_note), edited, page.shown, **_QUIET)
     right.discard.click(chosen(discard), edited, page.shown, **_QUIET)
     right.keep_mine.click(chosen(keep_mine), edited, page.shown, **_QUIET)
@@ -229,7 +229,7 @@ def _connect_names(
     listed: Callable[[Draft | None], Update],
 ) -> None:
     """Say what creates and renames a note."""
-    left, right = page.list, page.editor
+    left, right = page.notes, page.editor
 
     def on_create(name: str) -> Update:
         def create() -> Update:
@@ -252,7 +252,7 @@ def _connect_names(
             live.update()
             opened = open_note(corpus(), new, None)
             title = notes_html.title_html(opened.draft, renamed_from=draft.name)
-            update = {page.draft: opened.draft, right.title: title}
+            update: Update = {page.draft: opened.draft, right.title: title}
             update |= {right.renaming: gr.update(visible=False)} | listed(opened.draft)
             return update | _message(page, f"Renamed to {new}.", failed=False)
 
@@ -276,7 +276,7 @@ def _connect_files(
     listed: Callable[[Draft | None], Update],
 ) -> None:
     """Say what uploads, deletes and brings back."""
-    left, right = page.list, page.editor
+    left, right = page.notes, page.editor
 
     def on_upload(files: list[str], draft: Draft | None) -> Update:
         said, failed = upload_files(corpus(), files)
@@ -380,7 +380,7 @@ def _message(page: _Page, text: str, failed: bool) -> Update:
 
 
 def _index_shown(page: _Page, settings: Settings, state: LiveState, draft: Draft | None) -> Update:
-    left, busy = page.list, state.is_busy
+    left, busy = page.notes, state.is_busy
     update: Update = {
         page.chip: notes_html.chip_html(state),
         left.report: notes_html.report_html(state),
@@ -395,7 +395,7 @@ def _index_shown(page: _Page, settings: Settings, state: LiveState, draft: Draft
 
 
 def _listed(page: _Page, settings: Settings, draft: Draft | None) -> Update:
-    left = page.list
+    left = page.notes
     try:
         notes = note_states(settings.corpus, settings.index)
     except TutorError as error:
