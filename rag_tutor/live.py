@@ -29,6 +29,7 @@ _LOOK_SECONDS = 15
 _BROKEN = "Something went wrong in the tutor itself. The terminal shows what."
 _CANCELLED = "The rebuild was cancelled. Answers use the index as it was before."
 
+_Wish = Literal["update", "rebuild"]
 Stage = Literal["waiting", "converting", "indexing", "up to date", "failed"]
 
 
@@ -67,7 +68,7 @@ class LiveIndex:
         self._tutor = tutor
         self._state = LiveState(0, "waiting")
         self._changed = threading.Condition()
-        self._wanted: Literal["", "update", "rebuild"] = "update"
+        self._wanted: set[_Wish] = {"update"}
         self._building = threading.Lock()
         self._cancelled = threading.Event()
         self._closed = threading.Event()
@@ -105,7 +106,9 @@ class LiveIndex:
 
     def cancel(self) -> None:
         """End the build that is running, at its next step; the index stays as it was."""
-        self._cancelled.set()
+        with self._changed:
+            self._wanted.discard("rebuild")
+            self._cancelled.set()
 
     @contextmanager
     def held(self) -> Iterator[None]:
@@ -120,10 +123,9 @@ class LiveIndex:
             self._changed.wait_for(lambda: not self._wanted and not self._state.is_busy, seconds)
         return self._state
 
-    def _want(self, what: Literal["update", "rebuild"]) -> None:
+    def _want(self, wish: _Wish) -> None:
         with self._changed:
-            if self._wanted != "rebuild":
-                self._wanted = what
+            self._wanted.add(wish)
             if not self._state.is_busy:
                 self._show("waiting")
             self._changed.notify_all()
@@ -144,7 +146,8 @@ class LiveIndex:
                 self._changed.wait_for(lambda: self._wanted or self._closed.is_set())
                 if self._closed.is_set():
                     return
-                is_full, self._wanted = self._wanted == "rebuild", ""
+                is_full = "rebuild" in self._wanted
+                self._wanted.clear()
                 self._cancelled.clear()
                 if not self._state.is_busy:
                     self._show("waiting")

@@ -92,7 +92,13 @@
     if (name && !title()) open(name);
   }
 
+  function closeChip(event) {
+    const chip = document.querySelector("#index-chip details[open]");
+    if (chip && !(event.type === "click" && chip.contains(event.target))) chip.open = false;
+  }
+
   function onClick(event) {
+    closeChip(event);
     const pressed = (selector) => event.target.closest(selector);
     const row = pressed("#notes button[value]");
     const restore = pressed("#trash [data-restore]");
@@ -116,6 +122,7 @@
   }
 
   function onKey(event) {
+    if (event.key === "Escape") closeChip(event);
     const save = document.querySelector("#save");
     if (event.key !== "s" || !(event.ctrlKey || event.metaKey) || !save?.offsetParent) return;
     event.preventDefault();

@@ -20,7 +20,7 @@ _SHOWN_NAMES = 5
 _PREVIEW_CHARACTERS = 200_000
 _COMPARED_LINES = 4_000
 _SHOWN = itertools.count()
-_STATUS = {"changed": "changed since", "new": "not indexed yet", "removed": "deleted"}
+_STATUS = {"changed": "changed since", "removed": "deleted"}
 
 
 def notes_html(notes: Sequence[NoteState], opened: str) -> str:
