@@ -51,6 +51,15 @@ const tell = () => document.dispatchEvent(new CustomEvent("tutor:notes-listed"))
 new MutationObserver(tell).observe(element, { childList: true, subtree: true });
 tell();
 """
+# A state that comes in while the chip is open doesn't close it.
+CHIP_SCRIPT = """
+let isOpen = false;
+element.addEventListener("toggle", (event) => { isOpen = event.target.open; }, true);
+new MutationObserver(() => {
+  const chip = element.querySelector("details");
+  if (chip && isOpen && !chip.open) chip.open = true;
+}).observe(element, { childList: true, subtree: true });
+"""
 _TITLE = """
 const tell = () => document.dispatchEvent(new CustomEvent("tutor:note-shown"));
 new MutationObserver(tell).observe(element, { childList: true, subtree: true, attributes: true });

@@ -41,13 +41,13 @@ def trash_html(trash: Sequence[Trashed]) -> str:
     rows = "".join(
         f'<li><span class="name">{html.escape(item.document)}</span>'
         f'<span class="size">deleted {_time(item.deleted_at)}</span>'
-        f'<button type="button" class="plain" data-restore="{html.escape(item.key)}" '
+        f'<button type="button" data-restore="{html.escape(item.key)}" '
         f'aria-label="Restore {html.escape(item.document)}">Restore</button></li>'
         for item in trash
     )
     return (
         f"<details><summary>Trash ({len(trash)})</summary><ul>{rows}</ul>"
-        '<button type="button" class="plain" data-empty-trash>Empty the trash for good</button>'
+        '<button type="button" data-empty-trash>Empty the trash for good</button>'
         "</details>"
     )
 

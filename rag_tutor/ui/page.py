@@ -22,7 +22,7 @@ from rag_tutor.live import LiveIndex
 from rag_tutor.tutor import Tutor, open_tutor
 from rag_tutor.ui import notes_html
 from rag_tutor.ui.chat import chat_page
-from rag_tutor.ui.notes import notes_page
+from rag_tutor.ui.notes import CHIP_SCRIPT, notes_page
 
 _FOLDER = Path(__file__).parent
 _SECONDS_BETWEEN_LOOKS = 1.0
@@ -86,7 +86,8 @@ def build_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> gr.Blocks:
     page = gr.Blocks(title="RAG Tutor", analytics_enabled=False, fill_width=True)
     with page:
         gr.HTML(_HEADER)
-        chip = gr.HTML(notes_html.chip_html(live.state), elem_id="index-chip")
+        shown = notes_html.chip_html(live.state)
+        chip = gr.HTML(shown, elem_id="index-chip", js_on_load=CHIP_SCRIPT)
         timer = gr.Timer(_SECONDS_BETWEEN_LOOKS)
         with gr.Tabs(elem_id="pages"):
             with gr.Tab("Chat"):
