@@ -41,7 +41,7 @@ Update = dict[Any, Any]
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 _HINT = "Choose a note to read or edit it."
-_NOTHING_OPEN = "The server was started anew. Open the note again; your text is kept."
+_NOTHING_OPEN = "The note isn't open any more. Open it again; text that isn't saved is kept."
 # The actions that notes.js asks for, with all that belongs to them.
 _ACTIONS = """
 for (const action of ["open", "restore", "empty"]) {
