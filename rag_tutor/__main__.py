@@ -22,7 +22,7 @@ from rag_tutor.config import (
 )
 from rag_tutor.conversation import is_unicode
 from rag_tutor.domain import Answer, Passage, Turn
-from rag_tutor.errors import ConversationError, CorpusError, SettingsError, TutorError
+from rag_tutor.errors import ConversationError, SettingsError, TutorError
 from rag_tutor.preferences import saved_preferences
 
 if TYPE_CHECKING:
@@ -112,7 +112,9 @@ def _settings(options: argparse.Namespace) -> Settings:
 def _index(options: argparse.Namespace, settings: Settings) -> None:
     report = build_index(settings, full=options.full)
     if options.json:
-        _print_json(asdict(report))
+        fields = asdict(report)
+        del fields["changes"]
+        _print_json(fields)
         return
     print(
         f"Notes: {report.documents}, chunks: {report.chunks}. {report.added} added, "
@@ -206,18 +208,12 @@ def _serve(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def serve(settings: Settings) -> None:
-    """Bring the index up to date and serve the pages until interrupted; as `app.py` does."""
-    from rag_tutor import indexing, ui
+    """Serve the pages until interrupted, as `app.py` does; the index follows the notes."""
+    from rag_tutor import ui
+    from rag_tutor.corpus import scan_corpus
 
     ui.require_free_port(settings)
-    if not indexing.is_current(settings.corpus, settings.index, settings.encoder):
-        try:
-            build_index(settings)
-        except CorpusError as error:
-            if not settings.corpus.is_dir():
-                raise
-            # The notes can be written on the page.
-            print(f"rag-tutor: {error}", file=sys.stderr)
+    scan_corpus(settings.corpus)
     ui.serve(settings)
 
 
@@ -235,7 +231,10 @@ def build_index(settings: Settings, full: bool = False) -> "IndexReport":
             bar.total = total
             bar.update(done - bar.n)
 
-        return update_index(settings.corpus, settings.index, encoder, full, show)
+        def show_files(done: int, total: int) -> None:
+            bar.set_postfix_str(f"converting file {done + 1} of {total}")
+
+        return update_index(settings.corpus, settings.index, encoder, full, show, show_files)
 
 
 def _tutor(settings: Settings) -> "Tutor":

@@ -2,10 +2,11 @@
 chunks or of the index.
 """
 
+import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -16,7 +17,14 @@ from rag_tutor.domain import Document
 from rag_tutor.errors import CorpusError
 
 NOTE_SUFFIXES = frozenset({".md", ".markdown", ".txt", ".text"})
+# Read through the text that `converting` makes of them.
+CONVERTED_SUFFIXES = frozenset({".pdf", ".docx", ".pptx", ".html", ".htm", ".epub", ".ipynb"})
+READABLE_SUFFIXES = NOTE_SUFFIXES | CONVERTED_SUFFIXES
+# What this program keeps beside the notes: converted texts, the trash. Hidden, so never a note.
+OWN_FOLDER = ".rag-tutor"
 MAX_NOTE_BYTES = 5_000_000
+_TEXTS = "converted-1"  # to be raised when the conversion makes other texts
+_CACHED_BYTES = 500_000
 _TOO_LARGE = f"larger than {MAX_NOTE_BYTES // 1_000_000} MB. Split it into several notes."
 
 # Only what makes text findable: a note keeps its own quotes, ligatures and entities.
@@ -73,7 +81,9 @@ def read_document(folder: Path, document_id: str) -> Document:
 
     Raises CorpusError if the file is unreadable, too large or binary.
     """
-    path = _resolve(folder, document_id)
+    path = resolve(folder, document_id, READABLE_SUFFIXES)
+    if is_converted(document_id):
+        return _read_converted(folder, document_id)
     try:
         if path.stat().st_size > MAX_NOTE_BYTES:
             raise CorpusError(f"{document_id} is {_TOO_LARGE}")
@@ -81,10 +91,36 @@ def read_document(folder: Path, document_id: str) -> Document:
     except OSError as error:
         raise CorpusError(f"{document_id} can't be read: {error.strerror}.") from error
     try:
-        text = decode(content)
+        text = decode(content) if len(content) > _CACHED_BYTES else _decode_once(content)
     except UnicodeError as error:
         raise CorpusError(f"{document_id} is not text. Save it as UTF-8 text.") from error
     return Document(document_id, _title(text, document_id), text, content_hash(content))
+
+
+def is_converted(document_id: str) -> bool:
+    """Whether a note is read through a converted text, which can't be edited."""
+    return PurePosixPath(document_id).suffix.lower() in CONVERTED_SUFFIXES
+
+
+def converted_path(folder: Path, document_id: str) -> Path:
+    """Where the converted text of a note is kept; it bears the original's time of change.
+
+    A file that can't be converted has the reason in `failure_path` instead.
+    """
+    return folder / OWN_FOLDER / _TEXTS / f"{document_id}.md"
+
+
+def failure_path(folder: Path, document_id: str) -> Path:
+    """Where it is kept why a note can't be converted."""
+    return folder / OWN_FOLDER / _TEXTS / f"{document_id}.reason"
+
+
+def needs_conversion(folder: Path, document_id: str) -> bool:
+    """Whether neither a text nor a reason belongs to the original as it is now."""
+    made = (converted_path(folder, document_id), failure_path(folder, document_id))
+    return is_converted(document_id) and not any(
+        _is_of_now(folder, document_id, path) for path in made
+    )
 
 
 def save_document(folder: Path, document_id: str, text: str) -> None:
@@ -93,7 +129,7 @@ def save_document(folder: Path, document_id: str, text: str) -> None:
     Raises CorpusError if the name isn't that of a note inside the corpus, the text is too
     large or no Unicode, or the disk refuses; then the note is as it was.
     """
-    path = _resolve(folder, document_id)
+    path = resolve(folder, document_id, NOTE_SUFFIXES)
     text = text.replace("\r\n", "\n")
     try:
         if path.exists():
@@ -116,11 +152,16 @@ def create_document(folder: Path, document_id: str, text: str) -> None:
 
     Names that differ in case only are one name, as they are on Windows and macOS.
     """
-    path = _resolve(folder, document_id)
-    beside = path.parent.iterdir() if path.parent.is_dir() else ()
-    if path.name.casefold() in {other.name.casefold() for other in beside}:
+    path = resolve(folder, document_id, NOTE_SUFFIXES)
+    if is_taken(path):
         raise CorpusError(f"There is a note named {document_id} already.")
     save_document(folder, document_id, text)
+
+
+def is_taken(path: Path) -> bool:
+    """Whether a file of this name exists, in capital or small letters."""
+    beside = path.parent.iterdir() if path.parent.is_dir() else ()
+    return path.name.casefold() in {other.name.casefold() for other in beside}
 
 
 def content_hash(content: bytes) -> str:
@@ -138,6 +179,35 @@ def decode(content: bytes) -> str:
     bom, encoding = marked[0] if marked else (b"", _guess_encoding(content))
     text = content.removeprefix(bom).decode(encoding, errors="replace")
     return ftfy.fix_text(text, _REPAIR)
+
+
+# A note is read again whenever any other one changes; repairing its text takes most of that.
+_decode_once = functools.lru_cache(maxsize=128)(decode)
+
+
+def _read_converted(folder: Path, document_id: str) -> Document:
+    failure = failure_path(folder, document_id)
+    path = converted_path(folder, document_id)
+    try:
+        if _is_of_now(folder, document_id, failure):
+            raise CorpusError(f"{document_id} {failure.read_text(encoding='utf-8')}")
+        if not _is_of_now(folder, document_id, path):
+            raise CorpusError(f"{document_id} is not converted to text yet. Run: rag-tutor index")
+        content = path.read_bytes()
+        text = content.decode("utf-8")
+    except (OSError, UnicodeError) as error:
+        raise CorpusError(
+            f"The converted text of {document_id} can't be read. Delete {path} and run: "
+            "rag-tutor index"
+        ) from error
+    return Document(document_id, PurePosixPath(document_id).stem, text, content_hash(content))
+
+
+def _is_of_now(folder: Path, document_id: str, made: Path) -> bool:
+    try:
+        return made.stat().st_mtime_ns == (folder / document_id).stat().st_mtime_ns
+    except OSError:
+        return False
 
 
 def _guess_encoding(content: bytes) -> str:
@@ -174,6 +244,8 @@ def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
         kept = []
         for name in sorted(folders):
             path = Path(parent, name)
+            if name == OWN_FOLDER:
+                continue
             if name.startswith(".") or path.is_symlink():
                 reason = "a link" if path.is_symlink() else "hidden"
                 label = _printable(path.relative_to(folder).as_posix())
@@ -189,8 +261,8 @@ def _reason_to_skip(path: Path) -> str | None:
         return "hidden"
     if path.is_symlink():
         return "a link; put the note itself into the corpus"
-    if path.suffix.lower() not in NOTE_SUFFIXES:
-        return f"not a note: only {', '.join(sorted(NOTE_SUFFIXES))} are read"
+    if path.suffix.lower() not in READABLE_SUFFIXES:
+        return f"not a note: only {', '.join(sorted(READABLE_SUFFIXES))} are read"
     if not path.is_file():
         return "not a regular file"
     if _printable(path.name) != path.name:
@@ -202,8 +274,11 @@ def _printable(name: str) -> str:
     return name.encode("utf-8", errors="replace").decode("utf-8")
 
 
-def _resolve(folder: Path, document_id: str) -> Path:
-    """The file of a note; raises CorpusError for a name that leads out of the corpus."""
+def resolve(folder: Path, document_id: str, suffixes: Set[str]) -> Path:
+    """The file of a note, which needn't exist.
+
+    Raises CorpusError for a name that leads out of the corpus or ends in none of `suffixes`.
+    """
     pure = PurePosixPath(document_id)
     path = folder.joinpath(*pure.parts)
     if (
@@ -212,12 +287,12 @@ def _resolve(folder: Path, document_id: str) -> Path:
         or "\\" in document_id
         or pure.is_absolute()
         or any(part.startswith(".") for part in pure.parts)
-        or path.suffix.lower() not in NOTE_SUFFIXES
+        or path.suffix.lower() not in suffixes
         or not _is_inside(path, folder)
     ):
         raise CorpusError(
             f"{document_id!r} is not the name of a note. Use a path inside the corpus that "
-            f"ends in {', '.join(sorted(NOTE_SUFFIXES))}."
+            f"ends in {', '.join(sorted(suffixes))}."
         )
     return path
 

@@ -1,14 +1,15 @@
 """The write path: brings an index up to date with a folder of notes; knows nothing of
 questions.
 
-Only changed notes are cut and encoded again. The new index is written beside the old one
-and swapped in; until then, and after any failure, the old one stays in use.
+Only changed notes are cut again, and only those of their chunks are encoded that the old index
+doesn't hold. The new index is written beside the old one and swapped in; until then, and after
+any failure, the old one stays in use.
 """
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,8 +18,9 @@ import filelock
 import numpy as np
 
 from rag_tutor import store
-from rag_tutor.chunking import CHUNKING_VERSION, chunk_document, searchable_text
-from rag_tutor.corpus import Skipped, read_document, scan_corpus
+from rag_tutor.chunking import CHUNKING_VERSION, SearchableText, chunk_document, searchable_text
+from rag_tutor.conversion import convert_missing
+from rag_tutor.corpus import Skipped, needs_conversion, read_document, scan_corpus
 from rag_tutor.domain import Chunk, Document, Encoder, Vectors
 from rag_tutor.errors import CorpusError, IndexMissingError, StaleIndexError, TutorError
 from rag_tutor.weights import model_identity
@@ -26,10 +28,23 @@ from rag_tutor.words import content_words
 
 MAX_CHUNK_TOKENS = 256
 _CHUNKING = f"version {CHUNKING_VERSION}, {MAX_CHUNK_TOKENS} tokens"
-_SLICE = 32
+# Small enough that a question needn't wait long for its turn at the encoder.
+_SLICE = 16
 
 Progress = Callable[[int, int], None]
+_Status = Literal["indexed", "changed", "new", "removed", "not readable"]
 _log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """The notes that an update found added, changed and removed; all chunks before and after."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    chunks_before: int
+    chunks_after: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +59,22 @@ class IndexReport:
     unchanged: int
     skipped: tuple[Skipped, ...]
     seconds: float
+    changes: Changes
 
 
 @dataclass(frozen=True, slots=True)
 class NoteState:
-    """A note of the corpus as the index knows it; `reason` says why it isn't readable."""
+    """A note of the corpus as the index knows it; `reason` says why it isn't readable.
+
+    `changed_at` is the file's time of change in seconds since 1970; 0 if it is gone.
+    """
 
     document: str
     words: int
     chunks: int
-    status: Literal["indexed", "changed", "new", "removed", "not readable"]
+    status: _Status
     reason: str
+    changed_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,17 +92,20 @@ def update_index(
     encoder: Encoder,
     full: bool = False,
     progress: Progress | None = None,
+    converting: Progress | None = None,
 ) -> IndexReport:
-    """Bring the index up to date; with `full`, encode every note again.
+    """Bring the index up to date; with `full`, convert what failed and encode every note again.
 
-    `progress` is called with the number of chunks encoded and to encode. A second process
-    waits until the first is done. Raises CorpusError if there is no readable note, and
-    TutorError if the disk refuses; then the old index stays in use.
+    `progress` is called with the number of chunks encoded and to encode, `converting` before
+    that with the number of files; what they raise ends the update. A second process waits until
+    the first is done. Raises CorpusError if there is no readable note, and TutorError if the
+    disk refuses. Whatever is raised, the old index stays in use.
     """
     started = time.perf_counter()
     try:
         index.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(index / ".lock"):
+            convert_missing(corpus, scan_corpus(corpus)[0], converting, again=full)
             return _update(corpus, index, encoder, full, progress, started)
     except OSError as error:
         raise TutorError(
@@ -100,28 +123,52 @@ def is_current(corpus: Path, index: Path, encoder_name: str) -> bool:
         or old.manifest.chunking != _CHUNKING
     ):
         return False
+    if any(needs_conversion(corpus, name) for name in scan_corpus(corpus)[0]):
+        return False
     documents, _ = _read_all(corpus)
     return {document.id: document.content_hash for document in documents} == old.manifest.documents
 
 
 def note_states(corpus: Path, index: Path) -> list[NoteState]:
-    """Compare the notes on disk with the index, sorted by name. Raises CorpusError."""
+    """Compare the notes on disk with the index, sorted by name; what is hidden is left out.
+
+    Raises CorpusError.
+    """
     documents, skipped = _read_all(corpus)
     old = _open_old(index)
     hashes = old.manifest.documents if old else {}
     chunks = Counter(chunk.document_id for chunk in old.chunks) if old else Counter[str]()
-    names = {document.id for document in documents}
-    states = [_state(document, hashes, chunks) for document in documents]
-    states += [NoteState(item.document, 0, 0, "not readable", item.reason) for item in skipped]
-    states += [NoteState(name, 0, chunks[name], "removed", "") for name in hashes.keys() - names]
-    return sorted(states, key=lambda state: state.document)
+
+    def state(name: str, words: int, status: _Status, reason: str = "") -> NoteState:
+        return NoteState(name, words, chunks[name], status, reason, _changed_at(corpus / name))
+
+    states = [
+        state(document.id, len(document.text.split()), _status(document, hashes))
+        for document in documents
+    ]
+    for item in skipped:
+        if item.reason == "hidden":
+            continue
+        waits = needs_conversion(corpus, item.document)
+        known: _Status = "changed" if item.document in hashes else "new"
+        reason = "" if waits else item.reason
+        states.append(state(item.document, 0, known if waits else "not readable", reason))
+    gone = hashes.keys() - {each.document for each in states}
+    states += [state(name, 0, "removed") for name in gone]
+    return sorted(states, key=lambda each: each.document)
 
 
-def _state(document: Document, hashes: dict[str, str], chunks: Counter[str]) -> NoteState:
-    status: Literal["indexed", "changed", "new"] = "new"
-    if document.id in hashes:
-        status = "indexed" if hashes[document.id] == document.content_hash else "changed"
-    return NoteState(document.id, len(document.text.split()), chunks[document.id], status, "")
+def _status(document: Document, hashes: dict[str, str]) -> _Status:
+    if document.id not in hashes:
+        return "new"
+    return "indexed" if hashes[document.id] == document.content_hash else "changed"
+
+
+def _changed_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except (OSError, ValueError):
+        return 0.0
 
 
 def _update(
@@ -140,22 +187,32 @@ def _update(
     hashes = {document.id: document.content_hash for document in documents}
     known = {} if full else _reusable(old, encoder)
     fresh = [document for document in documents if _key(document) not in known]
-    known |= _encode(fresh, encoder, progress)
+    current = {_key(document) for document in documents}
+    past = [rows for key, rows in known.items() if key not in current]
+    known |= _encode(fresh, encoder, _by_text(past), progress)
     rows = [known[_key(document)] for document in documents]
     if not any(row.chunks for row in rows):
         raise CorpusError(f"The notes in {corpus} hold no text. Write something into one of them.")
     if fresh or hashes != before:
         _write(index, encoder, hashes, rows)
     same = [name for name in hashes if before.get(name) == hashes[name]]
+    changes = Changes(
+        added=tuple(sorted(hashes.keys() - before.keys())),
+        changed=tuple(sorted(hashes.keys() & before.keys() - set(same))),
+        removed=tuple(sorted(before.keys() - hashes.keys())),
+        chunks_before=len(old.chunks) if old else 0,
+        chunks_after=sum(len(row.chunks) for row in rows),
+    )
     report = IndexReport(
         documents=len(documents),
-        chunks=sum(len(row.chunks) for row in rows),
-        added=len(hashes.keys() - before.keys()),
-        changed=len(hashes.keys() & before.keys()) - len(same),
-        removed=len(before.keys() - hashes.keys()),
+        chunks=changes.chunks_after,
+        added=len(changes.added),
+        changed=len(changes.changed),
+        removed=len(changes.removed),
         unchanged=len(same),
         skipped=tuple(skipped),
         seconds=round(time.perf_counter() - started, 3),
+        changes=changes,
     )
     _log.info("index of %d notes, %d chunks, %d encoded", len(documents), report.chunks, len(fresh))
     return report
@@ -178,16 +235,24 @@ def _read_all(corpus: Path) -> tuple[list[Document], list[Skipped]]:
 
 
 def _encode(
-    documents: Sequence[Document], encoder: Encoder, progress: Progress | None
+    documents: Sequence[Document],
+    encoder: Encoder,
+    known: Mapping[SearchableText, tuple[Vectors, Vectors]],
+    progress: Progress | None,
 ) -> dict[tuple[str, str], _Rows]:
+    """The rows of some documents; a text that is `known` keeps its vectors."""
     max_tokens = min(MAX_CHUNK_TOKENS, encoder.max_tokens)
     chunks = [chunk_document(each, encoder.count_tokens, max_tokens) for each in documents]
     texts = [searchable_text(chunk) for row in chunks for chunk in row]
     vectors = np.empty((len(texts), encoder.dimension), dtype=np.float32)
     sentences = [vectors[:0]] * len(texts)
+    for row, text in enumerate(texts):
+        if text in known:
+            vectors[row], sentences[row] = known[text]
     # Texts of one length together need the least padding; the longest first shows early
     # if memory is short.
-    order = sorted(range(len(texts)), key=lambda row: -len(texts[row].text))
+    fresh = [row for row, text in enumerate(texts) if text not in known]
+    order = sorted(fresh, key=lambda row: -len(texts[row].text))
     for start in range(0, len(order), _SLICE):
         if progress:
             progress(start, len(order))
@@ -205,6 +270,15 @@ def _encode(
             own, vectors[start : start + len(own)], sentences[start : start + len(own)]
         )
         for document, own, start in zip(documents, chunks, starts[:-1], strict=True)
+    }
+
+
+def _by_text(rows: Sequence[_Rows]) -> dict[SearchableText, tuple[Vectors, Vectors]]:
+    """The vectors of chunks and of their sentences by the text that was encoded."""
+    return {
+        searchable_text(chunk): (vector, sentences)
+        for each in rows
+        for chunk, vector, sentences in zip(each.chunks, each.vectors, each.sentences, strict=True)
     }
 
 

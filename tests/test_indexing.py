@@ -90,6 +90,36 @@ def test_an_index_is_current_only_for_the_same_notes_and_encoder(
     assert not is_current(corpus, index, encoder.name)
 
 
+def test_only_the_changed_chunks_of_a_note_are_encoded(
+    corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    sections = [f"## Part {number}\n\n{'word ' * 150}{number}\n" for number in range(5)]
+    save_document(corpus, "long.md", "\n".join(sections))
+    update_index(corpus, index, encoder)
+    encoder.encoded.clear()
+    sections[2] += "\nOne more sentence.\n"
+    save_document(corpus, "long.md", "\n".join(sections))
+    update_index(corpus, index, encoder)
+    assert len(encoder.encoded) == 1
+    assert "One more sentence" in encoder.encoded[0]
+    fresh = HashedEncoder()
+    update_index(corpus, index.parent / "fresh", fresh)
+    kept, anew = open_store(index), open_store(index.parent / "fresh")
+    rows = range(len(anew.chunks))
+    assert kept.chunks == anew.chunks
+    assert (kept.vectors(rows) == anew.vectors(rows)).all()
+    assert all((kept.sentence_vectors(row) == anew.sentence_vectors(row)).all() for row in rows)
+
+
+def test_a_renamed_note_is_not_encoded_again(
+    corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    (corpus / "biology.md").rename(corpus / "cells.md")
+    report = update_index(corpus, index, encoder)
+    assert (report.changes.added, report.changes.removed) == (("cells.md",), ("biology.md",))
+    assert encoder.encoded == []
+
+
 class FailingEncoder(HashedEncoder):
     def encode_passages(
         self, texts: Sequence[str], sentences: Sequence[Sequence[Span]]

@@ -8,13 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
-from rag_tutor.indexing import NoteState
 from rag_tutor.ui.render import (
     LATEX_DELIMITERS,
     answer_markdown,
     message_html,
-    note_title_html,
-    notes_html,
     passage_html,
     question_markdown,
     sources_html,
@@ -280,25 +277,10 @@ def test_a_refusal_shows_what_was_read() -> None:
     assert page.marked == ""
 
 
-def test_the_list_of_notes_shows_names_as_they_are() -> None:
-    notes = [
-        NoteState(EVIL + ".md", 1234, 1, "indexed", ""),
-        NoteState('b\'s "b" 🌋.txt', 0, 0, "not readable", f"because {EVIL}"),
-    ]
-    page = Page(notes_html(notes, EVIL + ".md"))
-    buttons = page.attributes("button")
-    assert [button["value"] for button in buttons] == [note.document for note in notes]
-    assert ["aria-current" in button for button in buttons] == [True, False]
-    assert "1,234 words · 1 chunk" in page.text
-    assert f"not readablebecause {EVIL}" in page.text
-    assert not page.attributes("img")
-
-
-def test_messages_and_titles_are_text() -> None:
+def test_messages_are_text() -> None:
     assert Page(message_html(EVIL, failed=True)).text == EVIL
     assert 'role="alert"' in message_html("No.", failed=True)
     assert 'role="status"' in message_html("Yes.", failed=False)
-    assert Page(note_title_html(EVIL)).text == EVIL
 
 
 def _turn_with_passage(text: str, document: str) -> Turn:

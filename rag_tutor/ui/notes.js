@@ -1,7 +1,140 @@
-// Brings the editor into view where it stands below the list.
+// The notes page in the browser: opens a note together with its text that isn't saved yet, keeps
+// that text in the browser's storage from the first letter on, and gives it up once it is saved.
+// It knows nothing of what a note says.
 () => {
-  document.addEventListener("click", (event) => {
-    if (!event.target.closest("#notes button")) return;
-    document.querySelector("#note-editor").scrollIntoView({ behavior: "smooth" });
+  const PREFIX = "rag-tutor:unsaved:";
+  const OPEN = "rag-tutor:open-note";
+  let saving = null; // the text that was sent to be saved
+  let sent = null; // the text that was sent along when a note was opened
+  let shown = null; // which showing of a note was seen already
+  let isFull = false; // the browser's storage takes no more
+  let reopened = false;
+
+  const title = () => document.querySelector("#note-title [data-note]");
+  const box = () => document.querySelector("#editor textarea");
+  const ask = (action, detail) =>
+    document.dispatchEvent(new CustomEvent("tutor:note-" + action, { detail }));
+
+  function load(note) {
+    try {
+      return JSON.parse(localStorage.getItem(PREFIX + note));
+    } catch {
+      return null;
+    }
+  }
+
+  function keep(note, text, hash) {
+    try {
+      localStorage.setItem(PREFIX + note, JSON.stringify({ text, hash }));
+      isFull = false;
+    } catch {
+      isFull = true;
+    }
+    mark();
+  }
+
+  function forget(note) {
+    localStorage.removeItem(PREFIX + note);
+    isFull = false;
+    mark();
+  }
+
+  function open(note) {
+    const unsaved = load(note);
+    sent = { note, text: unsaved?.text ?? null };
+    ask("open", { note, unsaved });
+  }
+
+  // A badge on each note with a text that isn't saved.
+  function mark() {
+    for (const button of document.querySelectorAll("#notes button[value]")) {
+      button.classList.toggle("unsaved", load(button.value) !== null);
+    }
+  }
+
+  function onShown() {
+    const note = title();
+    if (!note) {
+      sessionStorage.removeItem(OPEN);
+      return;
+    }
+    if (note.dataset.shown === shown) return;
+    shown = note.dataset.shown;
+    const { note: name, hash, was, kind, event } = note.dataset;
+    sessionStorage.setItem(OPEN, name);
+    if (was) move(was, name);
+    if (event === "stale") {
+      open(name);
+      return;
+    }
+    const unsaved = load(name);
+    if (event === "saved" && saving?.note === name) {
+      if (unsaved?.text === saving.text) forget(name);
+      else if (unsaved) keep(name, unsaved.text, hash);
+      saving = null;
+    } else if (kind === "text" && unsaved && sent?.note === name && unsaved.text !== sent.text) {
+      open(name); // a letter was typed while the note was on its way
+    }
+    mark();
+  }
+
+  function move(was, name) {
+    const unsaved = load(was);
+    if (unsaved) keep(name, unsaved.text, unsaved.hash);
+    forget(was);
+  }
+
+  function onListed() {
+    mark();
+    if (reopened || !document.querySelector("#notes button[value]")) return;
+    reopened = true;
+    const name = sessionStorage.getItem(OPEN);
+    if (name && !title()) open(name);
+  }
+
+  function closeChip(event) {
+    const chip = document.querySelector("#index-chip details[open]");
+    if (chip && !(event.type === "click" && chip.contains(event.target))) chip.open = false;
+  }
+
+  function onClick(event) {
+    closeChip(event);
+    const pressed = (selector) => event.target.closest(selector);
+    const row = pressed("#notes button[value]");
+    const restore = pressed("#trash [data-restore]");
+    const note = title()?.dataset;
+    if (row) {
+      open(row.value);
+      const editor = document.querySelector("#note-editor");
+      if (editor.getBoundingClientRect().top > 200) editor.scrollIntoView({ behavior: "smooth" });
+    } else if (restore) ask("restore", { key: restore.dataset.restore });
+    else if (pressed("#trash [data-empty-trash]")) ask("empty", {});
+    else if (note && pressed("#save, #keep-mine")) {
+      saving = { note: note.note, text: box().value };
+    } else if (note && pressed("#discard, #use-theirs")) forget(note.note);
+  }
+
+  function onInput(event) {
+    const note = title()?.dataset;
+    if (note?.kind === "text" && event.target === box()) {
+      keep(note.note, event.target.value, note.hash);
+    }
+  }
+
+  function onKey(event) {
+    if (event.key === "Escape") closeChip(event);
+    const save = document.querySelector("#save");
+    if (event.key !== "s" || !(event.ctrlKey || event.metaKey) || !save?.offsetParent) return;
+    event.preventDefault();
+    save.click();
+  }
+
+  document.addEventListener("tutor:note-shown", onShown);
+  document.addEventListener("tutor:notes-listed", onListed);
+  document.addEventListener("click", onClick);
+  document.addEventListener("input", onInput, { capture: true });
+  document.addEventListener("keydown", onKey);
+  addEventListener("beforeunload", (event) => {
+    if (isFull) event.preventDefault();
   });
 }

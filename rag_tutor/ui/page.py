@@ -16,15 +16,19 @@ from starlette.middleware import Middleware
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag_tutor.config import Settings
+from rag_tutor.conversion import MAX_FILE_BYTES
 from rag_tutor.domain import Encoder, Generator
 from rag_tutor.errors import TutorError
+from rag_tutor.live import LiveIndex
 from rag_tutor.switching import ModelChange
 from rag_tutor.tutor import Tutor, open_tutor
+from rag_tutor.ui import notes_html
 from rag_tutor.ui.chat import chat_page
-from rag_tutor.ui.notes import notes_page
+from rag_tutor.ui.notes import CHIP_SCRIPT, notes_page
 from rag_tutor.ui.settings import settings_page
 
 _FOLDER = Path(__file__).parent
+_SECONDS_BETWEEN_LOOKS = 1.0
 # The first is shared; each page has its own.
 _STYLES = ("base", "chat", "notes", "settings")
 _SCRIPTS = ("base", "chat", "notes", "settings")
@@ -48,7 +52,8 @@ def serve(settings: Settings) -> None:
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(filter(None, [os.environ.get(name), settings.host]))
     tutor = open_tutor(settings)
-    page = build_page(tutor, settings)
+    live = LiveIndex(tutor)
+    page = build_page(tutor, settings, live)
     try:
         page.launch(
             server_name=settings.host,
@@ -62,6 +67,7 @@ def serve(settings: Settings) -> None:
             ssr_mode=False,
             pwa=False,
             mcp_server=False,
+            max_file_size=MAX_FILE_BYTES,
             favicon_path=_FOLDER / "favicon.svg",
             theme=_theme(),
             css_paths=[_FOLDER / f"{name}.css" for name in _STYLES],
@@ -75,30 +81,34 @@ def serve(settings: Settings) -> None:
         ) from error
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"RAG Tutor is ready: http://{host}:{settings.port}", flush=True)
+    live.start()
     threading.Thread(target=_warm_up, args=(tutor,), daemon=True).start()
     page.block_thread()
 
 
-def build_page(tutor: Tutor, settings: Settings) -> gr.Blocks:
+def build_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> gr.Blocks:
     """The whole page, not served yet."""
     page = gr.Blocks(title="RAG Tutor", analytics_enabled=False, fill_width=True)
     with page:
         gr.HTML(_HEADER)
+        shown = notes_html.chip_html(live.state)
+        chip = gr.HTML(shown, elem_id="index-chip", js_on_load=CHIP_SCRIPT)
+        timer = gr.Timer(_SECONDS_BETWEEN_LOOKS)
         with gr.Tabs(elem_id="pages"):
             with gr.Tab("Chat"):
                 examples, chatbot = chat_page(tutor, settings)
             with gr.Tab("Notes") as notes_tab:
-                list_notes, [draft, listing] = notes_page(tutor, settings)
+                list_notes, draft, lists = notes_page(lambda: tutor.settings, live, chip, timer)
             with gr.Tab("Settings") as settings_tab:
-                settings_page(page, settings_tab, tutor, _model_change(tutor))
+                settings_page(page, settings_tab, tutor, _model_change(tutor, live))
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
         page.load(examples, None, chatbot, **quiet)
-        page.load(list_notes, draft, listing, **quiet)
-        notes_tab.select(list_notes, draft, listing, **quiet)
+        page.load(list_notes, draft, lists, **quiet)
+        notes_tab.select(list_notes, draft, lists, **quiet)
     return page
 
 
-def _model_change(tutor: Tutor) -> ModelChange:
+def _model_change(tutor: Tutor, live: LiveIndex) -> ModelChange:
     def load_encoder(name: str) -> Encoder:
         from rag_tutor.encoding import load_encoder
 
@@ -109,7 +119,7 @@ def _model_change(tutor: Tutor) -> ModelChange:
 
         return load_generator(name)
 
-    return ModelChange(tutor, load_encoder, load_generator)
+    return ModelChange(tutor, load_encoder, load_generator, live.held)
 
 
 class _WithPolicy:

@@ -18,7 +18,6 @@ from mdit_py_plugins.dollarmath import dollarmath_plugin
 from mdit_py_plugins.texmath import texmath_plugin
 
 from rag_tutor.domain import Citation, Passage, Turn
-from rag_tutor.indexing import NoteState
 
 Span = tuple[int, int]
 
@@ -82,7 +81,7 @@ def sources_html(turn: Turn, index: int) -> str:
     if rest:
         title = "Also read, not cited" if first else "Read for this answer"
         rest.insert(0, f'<h3 class="divider">{title}</h3>')
-    return _one_line(
+    return one_line(
         f'<div class="sources" id="sources-{index}">'
         f'<p class="asked">{html.escape(turn.question[:200])}</p>{"".join(first + rest)}</div>'
     )
@@ -103,20 +102,6 @@ def passage_html(text: str, spans: Iterable[Span]) -> str:
     """
     rendered: str = _PARSER.render(_same_length(text), {"spans": _merged(spans)})
     return _with_marks(rendered)
-
-
-def notes_html(notes: Sequence[NoteState], opened: str) -> str:
-    """The list of notes, one button each; `opened` is the name of the one in the editor."""
-    if not notes:
-        return '<p class="empty">There is no note yet.</p>'
-    return (
-        f'<ul class="notes">{"".join(_note(note, note.document == opened) for note in notes)}</ul>'
-    )
-
-
-def note_title_html(name: str) -> str:
-    """The name of the note in the editor, or that there is none."""
-    return f"<h2>{html.escape(name) or 'No note is open'}</h2>"
 
 
 def message_html(text: str, failed: bool) -> str:
@@ -179,26 +164,12 @@ def _body(passage: Passage, spans: Iterable[Span]) -> str:
     return f'<div class="text">{passage_html(passage.chunk.text, spans)}</div>'
 
 
-def _note(note: NoteState, is_open: bool) -> str:
-    name = html.escape(note.document)
-    words = "1 word" if note.words == 1 else f"{note.words:,} words"
-    chunks = "1 chunk" if note.chunks == 1 else f"{note.chunks:,} chunks"
-    reason = f'<span class="reason">{html.escape(note.reason)}</span>' if note.reason else ""
-    return (
-        f'<li><button type="button" value="{name}"{" aria-current=true" if is_open else ""}>'
-        f'<span class="name">{name}</span>'
-        f'<span class="size">{words} · {chunks}</span>'
-        f'<span class="state {note.status.replace(" ", "-")}">{note.status}</span>'
-        f"{reason}</button></li>"
-    )
-
-
 def _literal(text: str) -> str:
     """Each sign that Markdown or HTML acts upon as an entity, which stands for itself."""
     return re.sub(r"[!-&*+\-.:<->@\[-`{-~]", lambda match: f"&#{ord(match[0])};", text)
 
 
-def _one_line(page: str) -> str:
+def one_line(page: str) -> str:
     """Gradio's Markdown takes HTML as it is only up to a blank line."""
     return page.replace("\n", "&#10;")
 

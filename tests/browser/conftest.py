@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = (
@@ -92,6 +92,10 @@ class Desk:
         """How many answers are in the chat."""
         return self.page.locator("#chat .bot-row").count()
 
+    def wait_until_indexed(self) -> None:
+        """Wait until the index holds the notes as they are."""
+        self.page.wait_for_selector("#index-chip .up-to-date", timeout=120_000)
+
     def open_notes(self) -> None:
         """Go to the notes page and wait for its list."""
         self.page.click("[role=tab]:has-text('Notes')")
@@ -100,6 +104,7 @@ class Desk:
     def open_note(self, name: str) -> None:
         """Open a note of the list in the editor."""
         self.page.locator("#notes li button", has_text=name).click()
+        expect(self.page.locator("#note-title h2")).to_have_text(name)
 
 
 @pytest.fixture(scope="session")
@@ -161,6 +166,7 @@ def _open_desk(server: Server, browser: Browser, width: int) -> Iterator[Desk]:
     context.on("request", note)
     desk.page.goto(server.address)
     desk.page.wait_for_selector("#chat .example")
+    desk.wait_until_indexed()
     yield desk
     context.close()
 

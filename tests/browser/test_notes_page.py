@@ -1,115 +1,305 @@
-"""What a student sees of the notes: the list, the editor and the rebuild."""
+"""What a student sees of the notes: the list, the editor, files of all kinds, and the index that
+follows by itself.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
-from tests.browser.conftest import Desk, Server
+from tests import files
+from tests.browser.conftest import HOSTILE, HOSTILE_NAME, RIVERS, Desk, Server
 
 pytestmark = pytest.mark.browser
 
+NOTE = "# Deltas\n\nA delta is land at the mouth of a river.\n"
+PATIENCE = 60_000
 
-def test_an_edit_is_in_the_next_answer_after_a_rebuild(desk: Desk, server: Server) -> None:
-    page = desk.page
-    desk.ask("What is obsidian?")
-    expect(page.locator("#chat")).not_to_contain_text("volcanic glass")
 
+@pytest.fixture
+def note(server: Server) -> Iterator[Path]:
+    """A note of this test's own."""
+    path = server.corpus / "deltas.md"
+    path.write_text(NOTE, encoding="utf-8")
+    yield path
+    path.unlink(missing_ok=True)
+
+
+def editor(desk: Desk) -> Locator:
+    return desk.page.locator("#editor textarea")
+
+
+def row(desk: Desk, name: str) -> Locator:
+    return desk.page.locator("#notes li", has_text=name)
+
+
+def open_own(desk: Desk, path: Path) -> None:
     desk.open_notes()
-    desk.open_note("volcanoes.md")
-    editor = page.locator("#editor textarea")
-    expect(editor).to_have_value((server.corpus / "volcanoes.md").read_text(encoding="utf-8"))
-    editor.press("Control+End")
-    editor.press_sequentially("\n## What is obsidian?\n\nObsidian is a dark volcanic glass.\n")
-    page.click("#save")
-    expect(page.locator("#notes-message")).to_contain_text("Saved")
-    assert "volcanic glass" in (server.corpus / "volcanoes.md").read_text(encoding="utf-8")
-    expect(page.locator("#notes li", has_text="volcanoes.md")).to_contain_text("changed")
+    expect(row(desk, path.name)).to_contain_text("indexed", timeout=PATIENCE)
+    desk.open_note(path.name)
 
-    page.click("#rebuild")
-    expect(page.locator("#report")).to_contain_text("1 changed", timeout=60_000)
-    expect(page.locator("#notes li", has_text="volcanoes.md")).to_contain_text("indexed")
+
+def test_a_saved_edit_is_in_the_next_answer(desk: Desk, note: Path) -> None:
+    page = desk.page
+    open_own(desk, note)
+    expect(editor(desk)).to_have_value(NOTE)
+    editor(desk).press("Control+End")
+    editor(desk).press_sequentially("\n## What is a levee?\n\nA levee is a **raised** bank.\n")
+    expect(page.locator("#preview h5")).to_have_text("What is a levee?")
+    expect(page.locator("#preview strong")).to_have_text("raised")
+    page.keyboard.press("Control+s")
+    expect(page.locator("#notes-message")).to_contain_text("Saved")
+    assert "**raised** bank" in note.read_text(encoding="utf-8")
+    expect(page.locator("#report")).to_contain_text("deltas.md changed", timeout=PATIENCE)
+    expect(row(desk, note.name)).to_contain_text("indexed")
+    expect(row(desk, note.name)).to_contain_text("23 words")
+    desk.wait_until_indexed()
 
     page.click("[role=tab]:has-text('Chat')")
-    desk.ask("What is obsidian?")
-    expect(page.locator("#chat .bot-row").last).to_contain_text("volcanic glass")
-    expect(page.locator("#newest-sources mark").first).to_contain_text("volcanic glass")
+    desk.ask("What is a levee?")
+    expect(page.locator("#chat .bot-row").last).to_contain_text("raised bank")
 
 
-def test_an_unsaved_edit_survives_the_wish_to_open_another_note(desk: Desk) -> None:
+def test_changes_by_another_program_are_in_the_next_answer(desk: Desk, note: Path) -> None:
     page = desk.page
-    desk.open_notes()
+    open_own(desk, note)
+    # The open note, which has no unsaved text, follows the file.
+    note.write_text(NOTE + "\nA fjord is a valley that the sea has filled.\n", encoding="utf-8")
+    expect(editor(desk)).to_have_value(note.read_text(encoding="utf-8"), timeout=PATIENCE)
+    expect(page.locator("#report")).to_contain_text("deltas.md changed", timeout=PATIENCE)
+    page.click("[role=tab]:has-text('Chat')")
+    desk.wait_until_indexed()
+    desk.ask("What is a fjord?")
+    expect(page.locator("#chat .bot-row").last).to_contain_text("valley")
+    note.unlink()
+    page.click("[role=tab]:has-text('Notes')")
+    expect(page.locator("#report")).to_contain_text("deltas.md removed", timeout=PATIENCE)
+    expect(row(desk, note.name)).to_have_count(0)
+
+
+def test_unsaved_text_is_never_lost(desk: Desk, note: Path) -> None:
+    page = desk.page
+    open_own(desk, note)
+    page.fill("#editor textarea", "half a thought")
+    expect(row(desk, note.name).locator("button.unsaved")).to_be_visible()
+
     desk.open_note("rivers.md")
-    expect(page.locator("#note-title")).to_contain_text("rivers.md")
-    page.fill("#editor textarea", "not saved yet")
-    desk.open_note("volcanoes.md")
-    expect(page.locator("#notes-message [role=alert]")).to_contain_text("aren't saved")
-    expect(page.locator("#editor textarea")).to_have_value("not saved yet")
-    expect(page.locator("#note-title")).to_contain_text("rivers.md")
+    expect(editor(desk)).to_have_value(RIVERS)
+    desk.open_note(note.name)
+    expect(editor(desk)).to_have_value("half a thought")
 
-    page.click("#discard")
-    expect(page.locator("#editor textarea")).not_to_have_value("not saved yet")
-    desk.open_note("volcanoes.md")
-    expect(page.locator("#note-title")).to_contain_text("volcanoes.md")
+    page.click("[role=tab]:has-text('Chat')")
+    page.click("[role=tab]:has-text('Notes')")
+    expect(editor(desk)).to_have_value("half a thought")
 
-
-def test_a_note_that_changed_elsewhere_is_not_overwritten(desk: Desk, server: Server) -> None:
-    page = desk.page
-    note = server.corpus / "shared.md"
-    note.write_text("# Shared\n\nfirst version\n", encoding="utf-8")
+    page.reload()
     desk.open_notes()
-    desk.open_note("shared.md")
-    expect(page.locator("#editor textarea")).to_have_value("# Shared\n\nfirst version\n")
-    note.write_text("# Shared\n\nversion of another program\n", encoding="utf-8")
-    page.fill("#editor textarea", "my version")
-    page.click("#save")
-    expect(page.locator("#notes-message [role=alert]")).to_contain_text("another window or program")
-    expect(page.locator("#editor textarea")).to_have_value("my version")
-    assert "another program" in note.read_text(encoding="utf-8")
-    page.click("#discard")
-    expect(page.locator("#editor textarea")).to_have_value(
-        "# Shared\n\nversion of another program\n"
-    )
-    page.fill("#editor textarea", "my version")
+    expect(page.locator("#note-title h2")).to_have_text(note.name)
+    expect(editor(desk)).to_have_value("half a thought")
+    expect(page.locator("#notes-message")).to_contain_text("not saved")
+    assert note.read_text(encoding="utf-8") == NOTE
+
     page.click("#save")
     expect(page.locator("#notes-message")).to_contain_text("Saved")
-    assert note.read_text(encoding="utf-8") == "my version"
-    note.unlink()
+    expect(row(desk, note.name).locator("button.unsaved")).to_have_count(0)
+    page.fill("#editor textarea", "a thought too many")
+    page.click("#discard")
+    expect(editor(desk)).to_have_value("half a thought")
+    page.reload()
+    desk.open_notes()
+    expect(editor(desk)).to_have_value("half a thought")
+
+
+def test_a_note_that_changed_elsewhere_is_not_overwritten(desk: Desk, note: Path) -> None:
+    page = desk.page
+    open_own(desk, note)
+    page.fill("#editor textarea", "my version")
+    note.write_text("their version", encoding="utf-8")
+    # Shown without asking for it, as soon as the change is seen.
+    expect(page.locator("#theirs pre")).to_have_text("their version", timeout=PATIENCE)
+    expect(page.locator("#notes-message [role=alert]")).to_contain_text("another window or program")
+    expect(editor(desk)).to_have_value("my version")
+    page.keyboard.press("Control+s")
+    page.click("#use-theirs")
+    expect(editor(desk)).to_have_value("their version")
+    assert note.read_text(encoding="utf-8") == "their version"
+    page.click("#trash summary")
+    page.locator("#trash li", has_text=note.name).first.locator("button").click()
+    expect(row(desk, "deltas 2.md")).to_be_visible()
+    second = note.with_name("deltas 2.md")
+    assert second.read_text(encoding="utf-8") == "my version"
+    second.unlink()
+
+    page.fill("#editor textarea", "my next version")
+    note.write_text("their next version", encoding="utf-8")
+    expect(page.locator("#theirs pre")).to_have_text("their next version", timeout=PATIENCE)
+    page.click("#keep-mine")
+    expect(page.locator("#notes-message")).to_contain_text("Saved")
+    expect(page.locator("#theirs")).to_be_hidden()
+    assert note.read_text(encoding="utf-8") == "my next version"
 
 
 def test_a_new_note_is_written_once(desk: Desk, server: Server) -> None:
     page = desk.page
     desk.open_notes()
-    page.fill("#note-name input, #note-name textarea", "ice & snow")
+    page.fill("#note-name textarea, #note-name input", "ice & snow")
     page.click("#create-note")
     expect(page.locator("#note-title")).to_contain_text("ice & snow.md")
-    expect(page.locator("#notes li", has_text="ice & snow.md")).to_contain_text("new")
     page.fill("#editor textarea", "# Ice\n\nIce is frozen water.\n")
     page.click("#save")
     expect(page.locator("#notes-message")).to_contain_text("Saved")
+    expect(row(desk, "ice & snow.md")).to_contain_text("indexed", timeout=PATIENCE)
 
-    page.fill("#note-name input, #note-name textarea", "Ice & Snow.md")
+    page.fill("#note-name textarea, #note-name input", "Ice & Snow.md")
     page.click("#create-note")
     expect(page.locator("#notes-message [role=alert]")).to_contain_text("already")
-    assert "frozen" in (server.corpus / "ice & snow.md").read_text(encoding="utf-8")
-
-
-def test_a_name_outside_the_folder_is_refused(desk: Desk, server: Server) -> None:
-    page = desk.page
-    desk.open_notes()
-    page.fill("#note-name input, #note-name textarea", "../escaped.md")
+    page.fill("#note-name textarea, #note-name input", "../escaped.md")
     page.click("#create-note")
     expect(page.locator("#notes-message [role=alert]")).to_contain_text("not the name of a note")
+    assert "frozen" in (server.corpus / "ice & snow.md").read_text(encoding="utf-8")
     assert not (server.corpus.parent / "escaped.md").exists()
+    (server.corpus / "ice & snow.md").unlink()
+
+
+def test_a_note_can_be_renamed_deleted_and_brought_back(desk: Desk, note: Path) -> None:
+    page = desk.page
+    open_own(desk, note)
+    page.fill("#editor textarea", "half a thought")
+    page.click("#rename")
+    page.fill("#new-name textarea, #new-name input", "estuaries")
+    page.click("#do-rename")
+    expect(page.locator("#note-title h2")).to_have_text("estuaries.md")
+    expect(editor(desk)).to_have_value("half a thought")
+    expect(row(desk, "estuaries.md").locator("button.unsaved")).to_be_visible()
+    renamed = note.with_name("estuaries.md")
+    assert renamed.read_text(encoding="utf-8") == NOTE
+    assert not note.exists()
+    page.click("#discard")
+    expect(editor(desk)).to_have_value(NOTE)
+
+    page.click("#delete")
+    expect(page.locator("#notes-message")).to_contain_text("in the trash")
+    expect(row(desk, "estuaries.md")).to_have_count(0, timeout=PATIENCE)
+    assert not renamed.exists()
+    page.click("#undo")
+    expect(page.locator("#notes-message")).to_contain_text("is back")
+    assert renamed.read_text(encoding="utf-8") == NOTE
+
+    desk.open_note("estuaries.md")
+    page.click("#delete")
+    expect(page.locator("#notes-message")).to_contain_text("in the trash")
+    page.reload()
+    desk.open_notes()
+    page.click("#trash summary")
+    page.locator("#trash li", has_text="estuaries.md").first.locator("button").click()
+    expect(row(desk, "estuaries.md")).to_contain_text("indexed", timeout=PATIENCE)
+    renamed.unlink()
+
+
+def test_files_of_each_kind_are_added_and_cited(desk: Desk, server: Server, tmp_path: Path) -> None:
+    page = desk.page
+    files.write_pdf(
+        tmp_path / "ice.pdf", [["An introduction."], ["A moraine is debris that a glacier left."]]
+    )
+    kinds: dict[str, tuple[Callable[[Path, str, str], None], str]] = {
+        "enzymes.docx": (files.write_docx, "An enzyme speeds up a chemical reaction."),
+        "tides.pptx": (files.write_pptx, "A tide is the rise and fall of the sea."),
+        "comets.html": (files.write_html, "A comet is a ball of ice and dust."),
+        "sonnets.epub": (files.write_epub, "A sonnet is a poem of fourteen lines."),
+        "loops.ipynb": (files.write_notebook, "A loop repeats a block of code."),
+    }
+    for name, (write, text) in kinds.items():
+        write(tmp_path / name, name.split(".", maxsplit=1)[0].title(), text)
+    (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4 and nothing else")
+    (tmp_path / "program.exe").write_bytes(b"MZ")
+    (tmp_path / "rivers.md").write_text("# Other rivers\n\nThe Nile is long.\n", encoding="utf-8")
+    desk.open_notes()
+    page.set_input_files("#upload input", sorted(tmp_path.iterdir()))
+    expect(page.locator("#notes-message")).to_contain_text("rivers.md as rivers 2.md")
+    expect(page.locator("#notes-message")).to_contain_text("program.exe is no note")
+    for name in ("ice.pdf", "rivers 2.md", *kinds):
+        expect(row(desk, name)).to_contain_text("indexed", timeout=PATIENCE)
+    expect(row(desk, "broken.pdf")).to_contain_text("not readable")
+    expect(row(desk, "broken.pdf").locator(".reason")).to_contain_text("damaged or cut off")
+    assert (server.corpus / "rivers.md").read_text(encoding="utf-8") == RIVERS
+
+    desk.open_note("ice.pdf")
+    expect(page.locator("#preview")).to_contain_text("Page 2")
+    expect(editor(desk)).to_be_hidden()
+    desk.open_note("comets.html")
+    expect(page.locator("#preview")).to_contain_text("ball of ice and dust")
+    assert page.evaluate("window.hacked") is None
+
+    page.click("[role=tab]:has-text('Chat')")
+    desk.wait_until_indexed()
+    desk.ask("What is a moraine?")
+    source = page.locator("#newest-sources .passage").first
+    expect(source.locator(".note")).to_contain_text("ice.pdf")
+    expect(source.locator(".heading")).to_contain_text("Page 2")
+    for name in ("ice.pdf", "broken.pdf", "rivers 2.md", *kinds):
+        (server.corpus / name).unlink()
+
+
+def test_a_rebuild_shows_its_progress_and_can_be_cancelled(desk: Desk, server: Server) -> None:
+    page = desk.page
+    long = server.corpus / "long.md"
+    parts = (
+        f"## Part {part}\n\n{' '.join(f'w{part}x{n}' for n in range(90))}." for part in range(60)
+    )
+    long.write_text("\n\n".join(parts), encoding="utf-8")
+    desk.open_notes()
+    expect(row(desk, "long.md")).to_contain_text("indexed", timeout=120_000)
+    builds = (server.corpus.parent / "index" / "CURRENT").read_text()
+    page.click("#rebuild")
+    expect(page.locator("#index-chip .indexing")).to_contain_text("left", timeout=PATIENCE)
+    expect(page.locator("#report progress")).to_be_visible()
+    page.click("#cancel-rebuild")
+    expect(page.locator("#report")).to_contain_text("cancelled", timeout=PATIENCE)
+    assert (server.corpus.parent / "index" / "CURRENT").read_text() == builds
+    long.unlink()
+    expect(page.locator("#report")).to_contain_text("long.md removed", timeout=PATIENCE)
+    page.click("#rebuild")
+    expect(page.locator("#report")).to_contain_text("no note changed", timeout=PATIENCE)
+    assert (server.corpus.parent / "index" / "CURRENT").read_text() != builds
 
 
 def test_a_note_that_cant_be_read_says_why(desk: Desk, server: Server) -> None:
     picture = server.corpus / "photo.md"
     picture.write_bytes(bytes(range(256)) * 8)
-    try:
-        desk.open_notes()
-        row = desk.page.locator("#notes li", has_text="photo.md")
-        expect(row).to_contain_text("not readable")
-        expect(row.locator(".reason")).not_to_be_empty()
-        row.locator("button").click()
-        expect(desk.page.locator("#notes-message [role=alert]")).to_contain_text("not text")
-    finally:
-        picture.unlink()
+    desk.open_notes()
+    expect(row(desk, "photo.md")).to_contain_text("not readable", timeout=PATIENCE)
+    expect(row(desk, "photo.md").locator(".reason")).not_to_be_empty()
+    desk.open_note("photo.md")
+    expect(desk.page.locator("#notes-message [role=alert]")).to_contain_text("not text")
+    desk.page.click("#delete")
+    expect(row(desk, "photo.md")).to_have_count(0)
+    assert not picture.exists()
+
+
+def test_a_hostile_note_runs_nothing_on_the_page(desk: Desk, server: Server) -> None:
+    page = desk.page
+    desk.open_notes()
+    desk.open_note(HOSTILE_NAME)
+    expect(editor(desk)).to_have_value(HOSTILE)
+    expect(page.locator("#preview")).to_contain_text("<script>window.hacked=1</script>")
+    path = server.corpus / HOSTILE_NAME
+    path.write_text(HOSTILE + "</pre><img src=x onerror=window.hacked=1>", encoding="utf-8")
+    page.fill("#editor textarea", HOSTILE + "mine")
+    expect(page.locator("#theirs pre")).to_contain_text("<img src=x", timeout=PATIENCE)
+    page.click("#use-theirs")
+    expect(page.locator("#theirs")).to_be_hidden()
+    expect(page.locator("#report")).to_contain_text("<img src=x", timeout=PATIENCE)
+    page.click("#index-chip summary")
+    expect(page.locator("#index-chip .more")).to_contain_text("<img src=x")
+    page.keyboard.press("Escape")
+    page.click("#delete")
+    page.click("#trash summary")
+    expect(page.locator("#trash")).to_contain_text("<img src=x")
+    page.click("#undo")
+    expect(row(desk, HOSTILE_NAME)).to_contain_text("indexed", timeout=PATIENCE)
+    assert page.evaluate("window.hacked") is None
+    assert page.locator(".gradio-container img").count() == 0
+    assert page.locator("a[href^='javascript']").count() == 0
+    path.write_text(HOSTILE, encoding="utf-8")
+    expect(page.locator("#report")).to_contain_text("changed", timeout=PATIENCE)
