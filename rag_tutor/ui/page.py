@@ -22,6 +22,9 @@ from rag_tutor.ui.chat import chat_page
 from rag_tutor.ui.notes import notes_page
 
 _FOLDER = Path(__file__).parent
+# The first is shared; each page has its own.
+_STYLES = ("base", "chat", "notes", "settings")
+_SCRIPTS = ("base", "chat", "notes")
 _HEADER = '<header id="brand"><span class="logo" aria-hidden="true"></span>RAG Tutor</header>'
 # Whatever a note may hold, the browser itself asks no other host for anything.
 _POLICY = (
@@ -56,8 +59,8 @@ def serve(settings: Settings) -> None:
             mcp_server=False,
             favicon_path=_FOLDER / "favicon.svg",
             theme=_theme(),
-            css_paths=_FOLDER / "style.css",
-            js=(_FOLDER / "page.js").read_text(encoding="utf-8"),
+            css_paths=[_FOLDER / f"{name}.css" for name in _STYLES],
+            js=_scripts(),
             app_kwargs={"middleware": [Middleware(_WithPolicy)]},
         )
     except OSError as error:
@@ -109,6 +112,14 @@ def _warm_up(tutor: Tutor) -> None:
         tutor.warm_up()
     except TutorError:
         return  # the first question meets the same error and shows it where it is read
+
+
+def _scripts() -> str:
+    """One function that calls each script's own; none sees another's names."""
+    files = [(_FOLDER / f"{name}.js").read_text(encoding="utf-8") for name in _SCRIPTS]
+    # A script begins with a comment and ends with its function's brace.
+    calls = "\n".join(f"({text.rstrip()}\n)();" for text in files)
+    return f"() => {{\n{calls}\n}}"
 
 
 def _theme() -> gr.themes.Base:

@@ -1,5 +1,4 @@
-// The few things that the pages can't do from the server: following a citation to its
-// passage, and the keys. It knows nothing of what an answer says.
+// Follows a citation to its passage. It knows nothing of what an answer says.
 () => {
   let wanted = null;
 
@@ -38,28 +37,11 @@
       pick(turn, number);
       return;
     }
-    if (event.target.closest("#notes button")) {
-      document.querySelector("#note-editor").scrollIntoView({ behavior: "smooth" });
-      return;
-    }
     const answer = event.target.closest("#chat .bot-row");
     if (!answer || event.target.closest("a, button") || String(getSelection())) return;
     pick([...document.querySelectorAll("#chat .bot-row")].indexOf(answer), null);
   }
 
-  function onKey(event) {
-    if (event.key === "Escape") document.querySelector("#stop")?.click();
-    const typing = event.target.closest("input, textarea, [contenteditable=true]");
-    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey) {
-      const question = document.querySelector("#question textarea");
-      if (question?.offsetParent) {
-        event.preventDefault();
-        question.focus();
-      }
-    }
-  }
-
   document.addEventListener("click", onClick);
-  document.addEventListener("keydown", onKey);
   new MutationObserver(reveal).observe(panel(), { childList: true, subtree: true });
 }
