@@ -5,7 +5,8 @@
     ├── IndexMissingError       there is no index yet
     ├── StaleIndexError         the index was built by another encoder or format
     ├── ModelUnavailableError   a model's weights are missing, broken or unreachable
-    └── ConversationError       a question can't be asked as it stands
+    ├── ConversationError       a question can't be asked as it stands
+    └── HistoryError            the file of conversations can't be used
 
 Each message says what happened, to what, and what to do next. Anything else that is
 raised is a defect in this program.
@@ -34,3 +35,7 @@ class ModelUnavailableError(TutorError):
 
 class ConversationError(TutorError):
     """A question, or a line of a batch of questions, can't be used."""
+
+
+class HistoryError(TutorError):
+    """The file that keeps the conversations is broken, too new or can't be written."""
