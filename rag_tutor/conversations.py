@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
-from rag_tutor.errors import HistoryError
+from rag_tutor.errors import ConversationError, HistoryError
 
 State = Literal["open", "done", "stopped"]
 Rating = Literal["", "up", "down"]
@@ -178,34 +178,29 @@ class Conversations:
             ).fetchone()[0]
             return _insert(file, conversation, 0 if last is None else last + 1, question)
 
-    def replace(self, turn: int, question: str) -> int | None:
+    def replace(self, turn: int, question: str) -> int:
         """Ask a question in the place of a turn and those after it; returns the new turn's id.
 
-        The old ones are kept until the new one has an answer. Returns None if the turn has
-        been replaced already.
+        The old ones are kept until the new one has an answer. If the turn is being replaced
+        already, it was sent twice, and the id is that of the first. Raises ConversationError if
+        the turn isn't there.
         """
         with self._writing() as file:
             place = file.execute(
-                "SELECT conversation, position FROM turns WHERE id = ? AND replaced_by IS NULL",
-                [turn],
+                "SELECT conversation, position, replaced_by FROM turns WHERE id = ?", [turn]
             ).fetchone()
             if not place:
-                return None
-            _touch(file, place[0])
-            old = [
-                row[0]
-                for row in file.execute(
-                    "SELECT id FROM turns WHERE conversation = ? AND position >= ? "
-                    "AND replaced_by IS NULL",
-                    place,
+                raise ConversationError(
+                    "This question isn't in the conversation any more. Load the page again."
                 )
-            ]
-            file.executemany(
-                "UPDATE turns SET replaced_by = 0 WHERE id = ?", [[id_] for id_ in old]
-            )
+            if place[2]:
+                return int(place[2])
+            _touch(file, place[0])
             new = _insert(file, place[0], place[1], question)
-            file.executemany(
-                "UPDATE turns SET replaced_by = ? WHERE id = ?", [[new, id_] for id_ in old]
+            file.execute(
+                "UPDATE turns SET replaced_by = ? WHERE conversation = ? AND position >= ? "
+                "AND replaced_by IS NULL AND id <> ?",
+                [new, *place[:2], new],
             )
             return new
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from rag_tutor.config import Settings, settings_from
 from rag_tutor.conversations import VERSION, Conversations, _packed, _unpacked
 from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
-from rag_tutor.errors import HistoryError
+from rag_tutor.errors import ConversationError, HistoryError
 
 TEXT = "Magma is molten rock. Lava is magma at the surface."
 
@@ -108,24 +108,23 @@ def test_an_edited_question_replaces_what_follows_once_it_is_answered(
 ) -> None:
     _, second, _ = add(conversations, "c1", "one", "two", "three")
     edited = conversations.replace(second, "2")
-    assert edited is not None
     assert questions(conversations, "c1") == ["one", "2"]
-    assert conversations.replace(second, "again") is None
+    assert conversations.replace(second, "2") == edited
     conversations.take_back(edited)
     assert questions(conversations, "c1") == ["one", "two", "three"]
 
     edited = conversations.replace(second, "2")
-    assert edited is not None
     conversations.ask("c1", "next", 2)
     conversations.take_back(edited)
     assert questions(conversations, "c1") == ["one", "two", "three", "next"]
 
     edited = conversations.replace(second, "2")
-    assert edited is not None
     conversations.finish(edited, answered("2"), "stopped", {}, {})
     conversations.take_back(edited)
     assert questions(conversations, "c1") == ["one", "2"]
     assert conversations.search("three") == []
+    with pytest.raises(ConversationError, match="any more"):
+        conversations.replace(second, "2")
 
 
 def test_conversations_are_listed_by_their_last_question(conversations: Conversations) -> None:
