@@ -44,6 +44,7 @@ def _neighbours(chunks: Sequence[Chunk], turn: Turn) -> Iterator[tuple[str, Chun
     cited = dict.fromkeys(citation.passage.chunk for citation in turn.answer.citations)
     rows = {chunk: row for row, chunk in enumerate(chunks) if chunk in cited}
     above = {_heading_above(citation) for citation in turn.answer.citations}
+    above.update(heading for chunk in cited for heading in chunk.heading)
     for distance in range(_FARTHEST + 1):
         for chunk in cited:
             for near in dict.fromkeys((distance, -distance)):

@@ -188,7 +188,7 @@ def test_any_span_of_any_text_gives_sound_html(text: str, start: int, length: in
 )
 def test_no_text_of_a_note_acts_in_the_page(text: str) -> None:
     sources = Page(sources_html(_turn_with_passage(text, EVIL), 0))
-    note = Page(note_html(text, (0, len(text)), headings(text)))
+    note = Page(note_html(EVIL, text, [(0, len(text))], headings(text), -1))
     for page in (Page(passage_html(text, [(0, len(text))])), sources, note):
         names = {tag for tag, _ in page.tags}
         assert not names & {"script", "img", "iframe", "style"}
@@ -266,13 +266,16 @@ def test_prices_and_shell_variables_are_no_formulas(text: str) -> None:
 
 def test_a_note_has_an_outline_that_leads_to_its_headings() -> None:
     text = "# Cells\n\nIntro.\n\n1. **What is <b>it</b>?**\n\nA cell.\n\n## More\n\nText."
-    page = note_html(text, (text.index("A cell"), text.index("A cell") + 7), headings(text))
+    page = note_html(
+        "a.md", text, [(text.index("A cell"), text.index("A cell") + 7)], headings(text), 1
+    )
     read = Page(page)
     links = [str(link["href"]) for link in read.attributes("a")]
     assert links == ["#place-0", "#place-1", "#place-2"]
     ids = [attributes["id"] for _, attributes in read.tags if "id" in attributes]
     assert [f"#{each}" for each in ids] == links
     assert read.marked == "A cell."
+    assert [link.get("class") for link in read.attributes("a")] == [None, "here", None]
     assert not read.attributes("b")
     assert "\n" not in page
 

@@ -23,7 +23,7 @@ from rag_tutor.ui.notes import notes_page
 
 _FOLDER = Path(__file__).parent
 # The first is shared; each page has its own.
-_STYLES = ("base", "chat", "notes", "settings")
+_STYLES = ("base", "chat", "history", "notes", "settings")
 _SCRIPTS = ("base", "chat", "notes")
 _HEADER = '<header id="brand"><span class="logo" aria-hidden="true"></span>RAG Tutor</header>'
 # Whatever a note may hold, the browser itself asks no other host for anything.
@@ -81,11 +81,11 @@ def build_page(tutor: Tutor, settings: Settings) -> gr.Blocks:
         gr.HTML(_HEADER)
         with gr.Tabs(elem_id="pages"):
             with gr.Tab("Chat"):
-                examples, chatbot = chat_page(tutor, settings)
+                connect_chat = chat_page(tutor, settings)
             with gr.Tab("Notes") as notes_tab:
                 list_notes, [draft, listing] = notes_page(tutor, settings)
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        page.load(examples, None, chatbot, **quiet)
+        connect_chat(page)
         page.load(list_notes, draft, listing, **quiet)
         notes_tab.select(list_notes, draft, listing, **quiet)
     return page

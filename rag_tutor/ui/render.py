@@ -50,6 +50,7 @@ _ANSWER_PARTS = re.compile(
     re.MULTILINE | re.VERBOSE,
 )
 _PRICE = re.compile(r"\d[\d.,]*\s+[^\W\d_]{2}")
+_LIST_MARK = re.compile(r"(?:>\s*)*(?:[-*+]|\d{1,3}[.)])\s+")
 _MAX_QUOTE = 400
 _NO_CHANGES: Mapping[str, str] = {}
 _TAG_OR_SIGN = re.compile(f"(<[^>]*>|{_MARK_ON}|{_MARK_OFF})")
@@ -117,22 +118,70 @@ def passage_html(text: str, spans: Iterable[Span]) -> str:
     return _with_marks(rendered)
 
 
-def note_html(text: str, span: Span | None, outline: Sequence[Heading]) -> str:
-    """A whole note as safe HTML beside its outline, the characters of `span` marked."""
-    anchors = {heading.line: f"place-{number}" for number, heading in enumerate(outline)}
-    spans = [span] if span else []
-    rendered: str = _PARSER.render(
-        _same_length(text), {"spans": spans, "anchors": anchors, "lower": 1}
+def edit_link(turn: int) -> str:
+    """What lets a question be edited."""
+    return f'<a class="edit" href="#edit-{turn}" title="Edit this question"></a>'
+
+
+def answer_links(turn: int, rating: str) -> str:
+    """What can be done with an answer: copy and rate it."""
+    links = [("copy", "Copy with sources"), ("up", "Good answer"), ("down", "Not a good answer")]
+    return (
+        '<span class="actions">'
+        + "".join(
+            f'<a class="{name}{" on" if name == rating else ""}" href="#{name}-{turn}" '
+            f'title="{title}"></a>'
+            for name, title in links
+        )
+        + "</span>"
     )
+
+
+def suggestion_links(questions: Sequence[str]) -> str:
+    """Follow-ups to choose from."""
+    links = [f'<a class="suggestion" href="#ask">{_literal(each)}</a>' for each in questions]
+    return f'<span class="suggestions">{"".join(links)}</span>'
+
+
+def aside(text: str, kind: str = "quiet") -> str:
+    """A line below an answer that isn't part of it."""
+    return f'<span class="aside {kind}">{_literal(text)}</span>'
+
+
+def missing_note_html(name: str, reason: str) -> str:
+    """What stands in the place of a note that can't be shown."""
+    return _one_line(
+        f'<h2>{html.escape(name)}</h2><p class="changed-since">{html.escape(reason)}</p>'
+    )
+
+
+def note_html(
+    name: str,
+    text: str,
+    spans: Sequence[Span],
+    outline: Sequence[Heading],
+    here: int,
+    warning: str = "",
+) -> str:
+    """A whole note as safe HTML beside its outline, `spans` of its characters marked.
+
+    `here` is the number of the outline's heading that the reader comes for, or -1.
+    """
+    head = f"<h2>{html.escape(name)}</h2>"
+    if warning:
+        head += f'<p class="changed-since">{html.escape(warning)}</p>'
+    anchors = {heading.line: f"place-{number}" for number, heading in enumerate(outline)}
+    env = {"spans": _merged(spans), "anchors": anchors, "lower": 1}
+    rendered: str = _PARSER.render(_same_length(text), env)
     places = "".join(
-        f'<li class="depth-{min(heading.depth, 4)}"><a href="#place-{number}">'
-        f"{html.escape(heading.title)}</a></li>"
+        f'<li class="depth-{min(heading.depth, 4)}">'
+        f'<a{_here(number == here)} href="#place-{number}">{html.escape(heading.title)}</a></li>'
         for number, heading in enumerate(outline)
     )
     nav = f'<nav aria-label="Outline of the note"><ul>{places}</ul></nav>' if places else ""
     return _one_line(
-        f'{nav}<article class="passage" tabindex="0"><div class="text">{_with_marks(rendered)}'
-        "</div></article>"
+        f'{head}<div class="note-desk">{nav}<article class="passage" tabindex="0">'
+        f'<div class="text">{_with_marks(rendered)}</div></article></div>'
     )
 
 
@@ -181,6 +230,7 @@ def _citation_link(index: int, citation: Citation) -> str:
     """A marker; its title holds note, heading and sentence, one on each line."""
     chunk = citation.passage.chunk
     quote = " ".join(plain_text(citation.quote[:_MAX_QUOTE]).split())
+    quote = _LIST_MARK.sub("", quote)
     lines = (chunk.document_id, " › ".join(chunk.heading), quote)
     title = "&#10;".join(_literal(line.translate(_PRIVATE)) for line in lines)
     return (
@@ -244,6 +294,10 @@ def _note(note: NoteState, is_open: bool) -> str:
         f'<span class="state {note.status.replace(" ", "-")}">{note.status}</span>'
         f"{reason}</button></li>"
     )
+
+
+def _here(is_here: bool) -> str:
+    return ' class="here"' if is_here else ""
 
 
 def _literal(text: str) -> str:
