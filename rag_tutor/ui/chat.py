@@ -247,11 +247,14 @@ class _Events:
         given_back = {self.parts.question: taken_back, self.parts.status: _message("Stopped.")}
         return update | given_back
 
-    def follow(self, following: str) -> Iterator[Update]:
+    def follow(self, following: str) -> Iterator[Any]:
         """Show an answer as it is made."""
-        turn, _, rest = following.partition(":")
-        conversation = rest.partition(":")[0]
-        for now in self.desk.answering.follow(int(turn or 0)):
+        if not following:
+            yield gr.skip()
+            return
+        turn, conversation, _ = following.split(":")
+        yield self._chat(conversation)
+        for now in self.desk.answering.follow(int(turn)):
             update = self._chat(conversation)
             if now.stage == "failed":
                 update[self.parts.status] = _message(now.message, failed=True)
@@ -284,13 +287,13 @@ class _Events:
 
     def edit(
         self, conversation: str, typed: str, editing: int, draft: str, event: gr.EventData
-    ) -> Update:
+    ) -> Any:
         """Put an earlier question into the question box; what was typed there is kept."""
         parts = self.parts
         turns = self.desk.answering.turns(conversation)
         ids = [each.id for each in turns]
         if int(event.turn) not in ids:
-            return {}
+            return gr.skip()
         at = ids.index(int(event.turn))
         return {
             parts.editing: ids[at],
