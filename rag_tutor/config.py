@@ -38,8 +38,7 @@ class Settings:
             return self.conversations
         corpus = self.corpus.resolve()
         key = hashlib.sha256(os.fsencode(corpus)).hexdigest()[:12]
-        folder = platformdirs.user_data_path("rag-tutor", appauthor=False) / "conversations"
-        return folder / f"{corpus.name}-{key}.sqlite3"
+        return data_folder() / "conversations" / f"{corpus.name}-{key}.sqlite3"
 
 
 def settings_from(environment: Mapping[str, str]) -> Settings:
@@ -61,3 +60,9 @@ def cache_folder() -> Path:
     """Where converted weights are kept between starts: RAG_TUTOR_CACHE or the user's cache."""
     named = os.environ.get("RAG_TUTOR_CACHE")
     return Path(named) if named else platformdirs.user_cache_path("rag-tutor")
+
+
+def data_folder() -> Path:
+    """Where what the student made or chose is kept: RAG_TUTOR_DATA or the user's data folder."""
+    named = os.environ.get("RAG_TUTOR_DATA")
+    return Path(named) if named else platformdirs.user_data_path("rag-tutor", appauthor=False)

@@ -134,7 +134,7 @@ class Conversations:
         wanted = [_folded(word) for word in text.split()]
         found = []
         for conversation in self.listing():
-            texts = [conversation.title, *self._texts(conversation.id)]
+            texts = [*self._texts(conversation.id), conversation.title]
             fits = (each for each in texts if all(word in _folded(each) for word in wanted))
             first = next(fits, None)
             if first is not None:

@@ -10,7 +10,7 @@ from rag_tutor.corpus import read_document
 from rag_tutor.domain import Citation, Document, Span
 from rag_tutor.errors import CorpusError
 
-Change = Literal["changed", "sentence gone", "note gone"]
+Change = Literal["changed", "sentence gone", "not readable", "note gone"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def _change(corpus: Path, content_hash: str, citation: Citation) -> Change | Non
     try:
         document = read_note(corpus, chunk.document_id)
     except CorpusError:
-        return "note gone"
+        return "not readable" if (corpus / chunk.document_id).exists() else "note gone"
     if document.content_hash == content_hash:
         return None
     if citation.quote not in document.text:

@@ -2,7 +2,7 @@
 // conversations, the address. It knows nothing of what an answer says.
 () => {
   const find = (selector) => document.querySelector(selector);
-  const root = find(".gradio-container");
+  const root = find(".gradio-container .contain"); // styles reach no farther
   const act = (name, data = {}) =>
     document.dispatchEvent(new CustomEvent("tutor:do", { detail: { name, ...data } }));
   const call = (name, data) =>
@@ -260,11 +260,11 @@
       if (!isDrawer()) find("#question textarea").focus();
     }
   });
-  side.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || !side.matches(".open")) return;
-    event.stopPropagation();
+  addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !side.matches(".open") || event.target.matches("li input")) return;
+    event.stopPropagation(); // it closes the drawer and stops no answer
     showDrawer(false);
-  });
+  }, true);
   drawer.setAttribute("aria-expanded", "false");
   drawer.setAttribute("aria-controls", "history");
 

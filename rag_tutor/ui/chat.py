@@ -171,7 +171,7 @@ def _connect(parts: _Parts, events: "_Events", page: gr.Blocks) -> None:
     bridge.restore(events.restore, shown, parts.page, **_QUIET)
     page.load(events.load, parts.conversation, parts.page, js=_WANTED, **_QUIET)
 
-    search.input(events.search, shown, parts.listing, trigger_mode="always_last", **_QUIET)
+    search.change(events.search, shown, parts.listing, trigger_mode="always_last", **_QUIET)
     bridge.rename(events.rename, shown, parts.listing, **_QUIET)
     edit = [*editing, parts.notice, parts.cancel, parts.question]
     question = [parts.conversation, parts.question, *editing]

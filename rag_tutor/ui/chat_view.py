@@ -21,6 +21,7 @@ _INTERRUPTED = "This answer was interrupted. Retry asks for it again."
 _CHANGED: dict[Change, str] = {
     "changed": "This note has changed since; the sentence is still in it.",
     "sentence gone": "This note has changed since, and the sentence isn't in it any more.",
+    "not readable": "This note can't be read as it is now.",
     "note gone": "This note isn't there any more.",
 }
 
