@@ -1,4 +1,5 @@
-"""The command line: index, search, ask, chat, eval, serve, feedback; knows only how to call and to print.
+"""The command line: index, search, ask, chat, eval, feedback, serve; knows only how to call and
+to print.
 
 Exit status: 0 on success, 2 for wrong usage, 1 for an expected failure, told in one line.
 """

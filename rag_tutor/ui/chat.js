@@ -296,6 +296,12 @@
     if (!answer || event.target.closest("a, button") || String(getSelection())) return;
     pick([...document.querySelectorAll("#chat .bot-row")].indexOf(answer), null);
   });
+  // Gradio names each message by its Markdown, signs, links and all.
+  observe(find("#chat"), () => {
+    for (const each of document.querySelectorAll("#chat [data-testid][aria-label]")) {
+      each.removeAttribute("aria-label");
+    }
+  });
   observe(panel, reveal);
   observe(noteView, arrive);
   observe(list, address);

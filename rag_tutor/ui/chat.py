@@ -47,7 +47,15 @@ document.addEventListener("tutor:call", ({ detail }) => {
   server[detail.name](detail.data).then(detail.done, detail.failed);
 });
 """
-_WANTED = "() => [new URLSearchParams(location.search).get('chat') ?? '']"
+# The conversation that the address names, or else a new one; a question that is asked before
+# the page has all of its state belongs to the same.
+_CHAT = (
+    "new URLSearchParams(location.search).get('chat') ?? (window.newChat ??= "
+    "[...crypto.getRandomValues(new Uint8Array(16))]"
+    ".map((byte) => byte.toString(16).padStart(2, '0')).join(''))"
+)
+_WITH_CHAT = f"(question, chat, ...rest) => [question, chat || ({_CHAT}), ...rest]"
+_LOADED = f"() => [{_CHAT}]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +168,8 @@ def _connect(parts: _Parts, events: "_Events", page: gr.Blocks) -> None:
     known = [parts.conversation, parts.seen, search]
     shown = [parts.conversation, search]
     editing = [parts.editing, parts.draft]
-    gr.on(sent, events.ask, [parts.question, *known, parts.editing], parts.page, **_QUIET)
+    asking = [parts.question, *known, parts.editing]
+    gr.on(sent, events.ask, asking, parts.page, js=_WITH_CHAT, **_QUIET)
     parts.chatbot.example_select(events.example, known, parts.page, **_QUIET)
     bridge.suggest(events.suggestion, known, parts.page, **_QUIET)
     parts.retry.click(events.retry, known, parts.page, **_QUIET)
@@ -169,7 +178,7 @@ def _connect(parts: _Parts, events: "_Events", page: gr.Blocks) -> None:
     bridge.open(events.open, [search, *editing], parts.page, **_QUIET)
     bridge.delete(events.delete, shown, parts.page, **_QUIET)
     bridge.restore(events.restore, shown, parts.page, **_QUIET)
-    page.load(events.load, parts.conversation, parts.page, js=_WANTED, **_QUIET)
+    page.load(events.load, parts.conversation, parts.page, js=_LOADED, **_QUIET)
 
     search.change(events.search, shown, parts.listing, trigger_mode="always_last", **_QUIET)
     bridge.rename(events.rename, shown, parts.listing, **_QUIET)
