@@ -387,6 +387,7 @@ def _packed(turn: Turn) -> str:
                 "number": citation.number,
                 "start": citation.start,
                 "end": citation.end,
+                "support": citation.support,
             }
             for citation in answer.citations
         ],
@@ -398,8 +399,7 @@ def _unpacked(question: str, content: str) -> Turn:
     fields = json.loads(content)
     passages = tuple(map(_passage, fields["passages"]))
     citations = tuple(
-        Citation(each["number"], passages[each["passage"]], each["start"], each["end"])
-        for each in fields["citations"]
+        Citation(**{**each, "passage": passages[each["passage"]]}) for each in fields["citations"]
     )
     answer = Answer(fields["text"], citations, passages, fields["refused"])
     return Turn(question, fields["standalone"], answer)

@@ -22,7 +22,7 @@ def answered(question: str, text: str = "Magma is molten rock [1].") -> Turn:
     chunk = Chunk("volcanoes.md", ("Volcanoes", "What is magma?"), 40, 40 + len(TEXT), TEXT)
     other = Chunk("rivers.md", ("Rivers",), 0, 5, "Flow.")
     passages = (Passage(chunk, 1.5, ("dense", "bm25")), Passage(other, 0.5, ("bm25",)))
-    citations = (Citation(1, passages[0], 40, 61),)
+    citations = (Citation(1, passages[0], 40, 61, "verbatim"),)
     return Turn(question, f"{question} (magma)", Answer(text, citations, passages, refused=False))
 
 
@@ -64,7 +64,7 @@ def test_any_turn_survives_being_written(
     question: str, text: str, heading: list[str], score: float
 ) -> None:
     passage = Passage(Chunk("ü.md", tuple(heading), 3, 3 + len(text), text), score, ("dense",))
-    citation = Citation(1, passage, 3, 3 + len(text) // 2)
+    citation = Citation(1, passage, 3, 3 + len(text) // 2, "reworded")
     turn = Turn(question, text, Answer(text, (citation,), (passage,), refused=True))
     assert _unpacked(question, _packed(turn)) == turn
 

@@ -9,7 +9,7 @@ TEXT = "Magma is\nmolten rock. Lava is hot."
 def turn(question: str, standalone: str = "") -> Turn:
     chunk = Chunk("rocks.md", ("Rocks", "What is magma?"), 10, 10 + len(TEXT), TEXT)
     passage = Passage(chunk, 1.0, ("dense",))
-    citations = (Citation(1, passage, 10, 31), Citation(1, passage, 10, 31))
+    citations = (Citation(1, passage, 10, 31, "quoted"), Citation(1, passage, 10, 31, "quoted"))
     answer = Answer("Magma is molten rock. [1] [1]", citations, (passage,), refused=False)
     return Turn(question, standalone or question, answer)
 

@@ -211,7 +211,7 @@ def test_a_marker_links_to_the_passage_of_its_own_turn() -> None:
 
 def test_each_marker_tells_its_own_sentence() -> None:
     cited = passage("First. Second.")
-    citations = (Citation(1, cited, 0, 6), Citation(1, cited, 7, 14))
+    citations = (Citation(1, cited, 0, 6, "quoted"), Citation(1, cited, 7, 14, "quoted"))
     answer = Answer("A [1]. B [1]. C [1].", citations, (cited,), refused=False)
     links = Page(answer_markdown(Turn("?", "?", answer), 0)).attributes("a")
     sentences = [str(link["title"]).split("\n")[2] for link in links]

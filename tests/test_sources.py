@@ -20,7 +20,7 @@ def cited(tmp_path: Path) -> SavedTurn:
     (tmp_path / "rocks.md").write_text(TEXT, encoding="utf-8")
     passage = Passage(Chunk("rocks.md", ("Rocks",), 0, len(TEXT), TEXT), 1.0, ("dense",))
     start = TEXT.index(QUOTE)
-    citation = Citation(1, passage, start, start + len(QUOTE))
+    citation = Citation(1, passage, start, start + len(QUOTE), "verbatim")
     turn = Turn("?", "?", Answer(f"{QUOTE} [1]", (citation,), (passage,), refused=False))
     hashes = {"rocks.md": read_document(tmp_path, "rocks.md").content_hash}
     return SavedTurn(1, turn, "done", {}, hashes, (), "", "")
