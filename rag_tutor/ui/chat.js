@@ -296,6 +296,16 @@
     if (!answer || event.target.closest("a, button") || String(getSelection())) return;
     pick([...document.querySelectorAll("#chat .bot-row")].indexOf(answer), null);
   });
+  // --- A page that waits for an answer and hears nothing asks how it stands ---
+
+  let heard = Date.now();
+  for (const part of ["#chat", "#status"]) observe(find(part), () => { heard = Date.now(); });
+  setInterval(() => {
+    if (!find("#stop")?.offsetParent || Date.now() - heard < 3000) return;
+    heard = Date.now();
+    act("refresh");
+  }, 1000);
+
   // Gradio names each message by its Markdown, signs, links and all.
   observe(find("#chat"), () => {
     for (const each of document.querySelectorAll("#chat [data-testid][aria-label]")) {

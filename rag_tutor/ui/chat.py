@@ -32,14 +32,13 @@ _EXAMPLES = 4
 _QUESTION = re.compile(r"^\s*(?:#{1,6}\s|\d{1,3}[.)]\s|\*\*).{10,80}\?[*_\s]*$", re.MULTILINE)
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
 _WELCOME = "## What would you like to understand?\n\nEvery answer comes from your own notes."
-_QUIET: dict[str, Any] = {
-    "show_progress": "hidden",
-    "api_visibility": "private",
-    "concurrency_limit": None,
-}
+_QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+_SHORT = _QUIET | {"queue": False}
+_LONG = _QUIET | {"concurrency_limit": None}
 # The events that the page's script asks for, and the functions that it calls.
 _BRIDGE = """
-const events = ["pick", "note", "open", "rename", "delete", "restore", "edit", "suggest"];
+const events = ["pick", "note", "open", "rename", "delete", "restore", "edit", "suggest",
+  "refresh"];
 document.addEventListener("tutor:do", ({ detail }) => {
   if (events.includes(detail.name)) trigger(detail.name, detail);
 });
@@ -153,41 +152,45 @@ def _connect(parts: _Parts, events: "_Events", page: gr.Blocks) -> None:
 
     Only `follow` takes long. Whatever else changes the page ends it first, in the browser too,
     and starts it anew where an answer is still being made: it never writes over something newer.
+    The others don't use Gradio's queue, whose messages can get lost where one event follows
+    right upon another.
     """
     bridge, search = parts.bridge, parts.search
+    followed = [parts.following, parts.conversation]
     following = parts.following.change(
-        events.follow, parts.following, parts.chat, trigger_mode="multiple", **_QUIET
+        events.follow, followed, parts.chat, trigger_mode="multiple", **_LONG
     )
     sent = [parts.send.click, parts.question.submit]
     asked = [*sent, parts.chatbot.example_select, bridge.suggest, parts.retry.click]
     opened = [parts.fresh.click, bridge.open, bridge.delete, bridge.restore]
     # An event's own `cancels` would come after it, and end what it has started.
-    for trigger in (*asked, *opened, parts.stop.click):
-        trigger(None, cancels=[following], **_QUIET)
+    for trigger in (*asked, *opened, parts.stop.click, bridge.refresh):
+        trigger(None, cancels=[following], **_LONG)
 
     known = [parts.conversation, parts.seen, search]
     shown = [parts.conversation, search]
     editing = [parts.editing, parts.draft]
     asking = [parts.question, *known, parts.editing]
-    gr.on(sent, events.ask, asking, parts.page, js=_WITH_CHAT, **_QUIET)
-    parts.chatbot.example_select(events.example, known, parts.page, **_QUIET)
-    bridge.suggest(events.suggestion, known, parts.page, **_QUIET)
-    parts.retry.click(events.retry, known, parts.page, **_QUIET)
-    parts.stop.click(events.stop, shown, parts.page, **_QUIET)
-    parts.fresh.click(events.fresh, [search, *editing], parts.page, **_QUIET)
-    bridge.open(events.open, [search, *editing], parts.page, **_QUIET)
-    bridge.delete(events.delete, shown, parts.page, **_QUIET)
-    bridge.restore(events.restore, shown, parts.page, **_QUIET)
-    page.load(events.load, parts.conversation, parts.page, js=_LOADED, **_QUIET)
+    gr.on(sent, events.ask, asking, parts.page, js=_WITH_CHAT, **_SHORT)
+    parts.chatbot.example_select(events.example, known, parts.page, **_SHORT)
+    bridge.suggest(events.suggestion, known, parts.page, **_SHORT)
+    parts.retry.click(events.retry, known, parts.page, **_SHORT)
+    parts.stop.click(events.stop, shown, parts.page, **_SHORT)
+    parts.fresh.click(events.fresh, [search, *editing], parts.page, **_SHORT)
+    bridge.open(events.open, [search, *editing], parts.page, **_SHORT)
+    bridge.delete(events.delete, shown, parts.page, **_SHORT)
+    bridge.restore(events.restore, shown, parts.page, **_SHORT)
+    bridge.refresh(events.refresh, parts.conversation, parts.following, **_SHORT)
+    page.load(events.load, parts.conversation, parts.page, js=_LOADED, **_SHORT)
 
-    search.change(events.search, shown, parts.listing, trigger_mode="always_last", **_QUIET)
-    bridge.rename(events.rename, shown, parts.listing, **_QUIET)
+    search.change(events.search, shown, parts.listing, trigger_mode="always_last", **_SHORT)
+    bridge.rename(events.rename, shown, parts.listing, **_SHORT)
     edit = [*editing, parts.notice, parts.cancel, parts.question]
     question = [parts.conversation, parts.question, *editing]
-    bridge.edit(events.edit, question, edit, **_QUIET)
-    parts.cancel.click(events.cancel_edit, parts.draft, edit, **_QUIET)
-    bridge.pick(events.pick, parts.conversation, parts.chosen, **_QUIET)
-    bridge.note(events.note, parts.conversation, parts.note, **_QUIET)
+    bridge.edit(events.edit, question, edit, **_SHORT)
+    parts.cancel.click(events.cancel_edit, parts.draft, edit, **_SHORT)
+    bridge.pick(events.pick, parts.conversation, parts.chosen, **_SHORT)
+    bridge.note(events.note, parts.conversation, parts.note, **_SHORT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,12 +259,16 @@ class _Events:
         given_back = {self.parts.question: taken_back, self.parts.status: _message("Stopped.")}
         return update | given_back
 
-    def follow(self, following: str) -> Iterator[Any]:
+    def refresh(self, conversation: str) -> str:
+        """Follow anew, for a page that has heard nothing for a while."""
+        return self._following(conversation) or f"0:{conversation}:{uuid.uuid4().hex}"
+
+    def follow(self, following: str, conversation: str) -> Iterator[Any]:
         """Show an answer as it is made."""
-        if not following:
+        turn, _, rest = following.partition(":")
+        if not following or not rest.startswith(f"{conversation}:"):
             yield gr.skip()
             return
-        turn, conversation, _ = following.split(":")
         yield self._chat(conversation)
         for now in self.desk.answering.follow(int(turn)):
             update = self._chat(conversation)
