@@ -5,6 +5,7 @@ from rag_tutor.domain import Answer, Chunk, Citation, Document, Passage, Turn
 from rag_tutor.errors import (
     ConversationError,
     CorpusError,
+    HistoryError,
     IndexMissingError,
     ModelUnavailableError,
     SettingsError,
@@ -19,6 +20,7 @@ __all__ = [
     "ConversationError",
     "CorpusError",
     "Document",
+    "HistoryError",
     "IndexMissingError",
     "ModelUnavailableError",
     "Passage",

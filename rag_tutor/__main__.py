@@ -1,4 +1,5 @@
-"""The command line: index, search, ask, chat, eval, serve; knows only how to call and to print.
+"""The command line: index, search, ask, chat, eval, feedback, serve; knows only how to call and
+to print.
 
 Exit status: 0 on success, 2 for wrong usage, 1 for an expected failure, told in one line.
 """
@@ -8,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, fields, replace
 from functools import partial
@@ -78,11 +80,19 @@ def _parser() -> argparse.ArgumentParser:
     chat.add_argument("--jsonl", action="store_true", help="read questions from stdin, as JSON")
     evaluate = add("eval", _eval, "Measure retrieval and refusals on question files.")
     evaluate.add_argument("files", nargs="+", type=Path, metavar="FILE")
-    for command in (index, search, ask, evaluate):
+    feedback = add("feedback", _feedback, "List the answers that were rated on the page.")
+    for command in (index, search, ask, evaluate, feedback):
         command.add_argument("--json", action="store_true", help="print JSON on stdout only")
     serve = add("serve", _serve, "Serve the chat and the notes as a web page.")
     serve.add_argument("--host", default=default.host, help="address to listen on")
     serve.add_argument("--port", type=_port, default=default.port, help="port to listen on")
+    for command in (serve, feedback):
+        command.add_argument(
+            "--conversations",
+            type=Path,
+            default=default.conversations,
+            help="file of the conversations",
+        )
     return parser
 
 
@@ -201,6 +211,20 @@ def _eval(options: argparse.Namespace, settings: Settings) -> None:
         print(group)
         for name, value in values.items():
             print(f"  {name:<10} {value:g}")
+
+
+def _feedback(options: argparse.Namespace, settings: Settings) -> None:
+    from rag_tutor.conversations import Conversations
+
+    found = Conversations(settings.conversations_file).feedback()
+    if options.json:
+        _print_json([asdict(item) for item in found])
+        return
+    for item in found:
+        day = time.strftime("%Y-%m-%d", time.localtime(item.asked))
+        print(f"{day}  {item.rating or '-':<4}  {item.question}")
+        for line in filter(None, [item.comment, ", ".join(item.documents)]):
+            print(f"{'':18}{' '.join(line.split())}")
 
 
 def _serve(options: argparse.Namespace, settings: Settings) -> None:

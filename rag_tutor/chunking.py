@@ -101,6 +101,27 @@ def searchable_text(chunk: Chunk) -> SearchableText:
     return SearchableText(text.rstrip("\n"), tuple(spans))
 
 
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """A heading, or a line that serves as one: its depth in the outline from 1, and its line."""
+
+    depth: int
+    title: str
+    line: int
+
+
+def headings(text: str) -> list[Heading]:
+    """The outline of a text, in its order."""
+    return list(_headings(_outline(text), 0))
+
+
+def _headings(section: _Section, depth: int) -> Iterator[Heading]:
+    if section.title:
+        yield Heading(depth, section.title, section.blocks[0].first)
+    for below in section.sections:
+        yield from _headings(below, depth + 1)
+
+
 def plain_text(text: str) -> str:
     """Markdown without the signs that only draw it: emphasis, table rules, link addresses."""
     text = re.sub(r"^[ \t]*\|?[ \t]*:?-{2,}[-|: \t]*$", "", text, flags=re.MULTILINE)

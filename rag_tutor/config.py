@@ -4,6 +4,7 @@ environment, then the command line.
 Knows nothing of what they are used for.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -23,7 +24,10 @@ MAX_PASSAGES = 20
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Plain values. A model is a hub id, a folder, or the default's name."""
+    """Plain values. A model is a hub id, a folder, or the default's name.
+
+    Without `conversations`, they are in a file of their own for each corpus.
+    """
 
     corpus: Path = Path("corpus")
     index: Path = Path("index")
@@ -33,6 +37,16 @@ class Settings:
     answer_length: AnswerLength = "normal"
     host: str = "127.0.0.1"
     port: int = 7860
+    conversations: Path | None = None
+
+    @property
+    def conversations_file(self) -> Path:
+        """Where conversations are kept: by default in the user's data folder."""
+        if self.conversations:
+            return self.conversations
+        corpus = self.corpus.resolve()
+        key = hashlib.sha256(os.fsencode(corpus)).hexdigest()[:12]
+        return data_folder() / "conversations" / f"{corpus.name}-{key}.sqlite3"
 
 
 def settings_from(
@@ -40,7 +54,8 @@ def settings_from(
 ) -> Settings:
     """The defaults, with what was saved on the page and then the environment in their place.
 
-    Read are RAG_TUTOR_CORPUS, _INDEX, _ENCODER, _GENERATOR, _PASSAGES and _ANSWER_LENGTH.
+    Read are RAG_TUTOR_CORPUS, _INDEX, _ENCODER, _GENERATOR, _CONVERSATIONS, _PASSAGES and
+    _ANSWER_LENGTH.
     Raises SettingsError for a value that can't be used.
     """
     named = {name: environment.get(f"RAG_TUTOR_{name.upper()}") or "" for name in _READERS}
@@ -83,6 +98,7 @@ _READERS: dict[str, Callable[[str], Any]] = {
     "index": Path,
     "encoder": str,
     "generator": str,
+    "conversations": Path,
     "passages": read_passages,
     "answer_length": read_answer_length,
 }

@@ -6,7 +6,8 @@
     ├── StaleIndexError         the index was built by another encoder or format
     ├── ModelUnavailableError   a model's weights are missing, broken or unreachable
     ├── ConversationError       a question can't be asked as it stands
-    └── SettingsError           a setting can't be used, or not be kept
+    ├── SettingsError           a setting can't be used, or not be kept
+    └── HistoryError            the file of conversations can't be used
 
 Each message says what happened, to what, and what to do next. Anything else that is
 raised is a defect in this program.
@@ -39,3 +40,7 @@ class ConversationError(TutorError):
 
 class SettingsError(TutorError):
     """A setting that was named or saved can't be used, or can't be kept."""
+
+
+class HistoryError(TutorError):
+    """The file that keeps the conversations is broken, too new or can't be written."""

@@ -123,6 +123,11 @@ class Tutor:
         """The generator, loaded at the first use. Raises ModelUnavailableError."""
         return self._generator()
 
+    @property
+    def store(self) -> stores.Store:
+        """The index in use now. Raises IndexMissingError or StaleIndexError."""
+        return self._open_store()
+
     def warm_up(self) -> None:
         """Load index and models, so that the first question needn't wait. Raises TutorError."""
         self._open_store()

@@ -9,9 +9,10 @@ import pytest
 import rag_tutor
 from rag_tutor import domain, errors
 from rag_tutor.__main__ import main
+from rag_tutor.conversations import Conversations
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["index", "search", "ask", "chat", "eval", "serve"]
+COMMANDS = ["index", "search", "ask", "chat", "eval", "serve", "feedback"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -73,6 +74,24 @@ def test_an_expected_failure_is_one_line_and_exits_with_1(
     assert printed.out == ""
     assert message in printed.err
     assert len(printed.err.strip().splitlines()) == 1
+
+
+def test_feedback_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    kept = Conversations(tmp_path / "kept.sqlite3")
+    options = ["feedback", "--conversations", str(kept.path)]
+    assert main(options) == 0
+    assert capsys.readouterr().out == ""
+    kept.rate(kept.ask("c1", "What is magma?", 0), "down", "not in\nmy notes")
+    assert main(options) == 0
+    shown = capsys.readouterr().out
+    assert "down  What is magma?" in shown
+    assert "not in my notes" in shown
+    assert main([*options, "--json"]) == 0
+    (item,) = json.loads(capsys.readouterr().out)
+    assert (item["rating"], item["comment"]) == ("down", "not in\nmy notes")
+    kept.path.write_bytes(b"broken" * 1000)
+    assert main(options) == 1
+    assert "kept.sqlite3 can't be used" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

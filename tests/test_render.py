@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag_tutor.chunking import headings
 from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
 from rag_tutor.ui.render import (
     LATEX_DELIMITERS,
     answer_markdown,
     message_html,
+    note_html,
     passage_html,
     question_markdown,
     sources_html,
@@ -183,7 +185,8 @@ def test_any_span_of_any_text_gives_sound_html(text: str, start: int, length: in
 )
 def test_no_text_of_a_note_acts_in_the_page(text: str) -> None:
     sources = Page(sources_html(_turn_with_passage(text, EVIL), 0))
-    for page in (Page(passage_html(text, [(0, len(text))])), sources):
+    note = Page(note_html(EVIL, text, [(0, len(text))], headings(text), -1))
+    for page in (Page(passage_html(text, [(0, len(text))])), sources, note):
         names = {tag for tag, _ in page.tags}
         assert not names & {"script", "img", "iframe", "style"}
         for _, attributes in page.tags:
@@ -200,7 +203,16 @@ def test_only_web_links_can_be_clicked() -> None:
 def test_a_marker_links_to_the_passage_of_its_own_turn() -> None:
     links = Page(answer_markdown(turn("It does. [1]", "It does."), 3)).attributes("a")
     assert [link["href"] for link in links] == ["#source-3-1"]
-    assert links[0]["title"] == "cells.md › Biology › Cells"
+    assert links[0]["title"] == "cells.md\nBiology › Cells\nIt does."
+
+
+def test_each_marker_tells_its_own_sentence() -> None:
+    cited = passage("First. Second.")
+    citations = (Citation(1, cited, 0, 6, "quoted"), Citation(1, cited, 7, 14, "quoted"))
+    answer = Answer("A [1]. B [1]. C [1].", citations, (cited,), refused=False)
+    links = Page(answer_markdown(Turn("?", "?", answer), 0)).attributes("a")
+    sentences = [str(link["title"]).split("\n")[2] for link in links]
+    assert sentences == ["First.", "Second.", "Second."]
 
 
 @pytest.mark.parametrize(
@@ -221,6 +233,54 @@ def test_formulas_of_an_answer_reach_the_page_untouched() -> None:
     assert f"{INLINE_ON}a_1<b{INLINE_OFF}" in shown
     assert f"{DISPLAY_ON}c*d*e{DISPLAY_OFF}" in shown
     assert f"{DISPLAY_ON}f{DISPLAY_OFF}, for $5." in shown
+
+
+@pytest.mark.parametrize("text", ["so $a_1$.", "$a_1$, $b$", "is $2n + 1$", "($5$)", r"$\$ 5$"])
+def test_single_dollars_make_formulas(text: str) -> None:
+    assert INLINE_ON in answer_markdown(turn(text), 0)
+    assert INLINE_ON in passage_html(text, [])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It costs $5 today and $6 tomorrow.",
+        "from $5 to 6$ each",
+        "US$5, or A$6",
+        "$5-$10",
+        "set $HOME/bin:$PATH first",
+        "echo $HOME and $PATH.",
+        "`$x$`",
+        r"\$5 and \$6",
+        "so far $a_1",
+    ],
+)
+def test_prices_and_shell_variables_are_no_formulas(text: str) -> None:
+    assert answer_markdown(turn(text), 0) == text
+    if text != "from $5 to 6$ each":
+        assert INLINE_ON not in passage_html(text, [])
+
+
+def test_a_note_has_an_outline_that_leads_to_its_headings() -> None:
+    text = "# Cells\n\nIntro.\n\n1. **What is <b>it</b>?**\n\nA cell.\n\n## More\n\nText."
+    page = note_html(
+        "a.md", text, [(text.index("A cell"), text.index("A cell") + 7)], headings(text), 1
+    )
+    read = Page(page)
+    links = [str(link["href"]) for link in read.attributes("a")]
+    assert links == ["#place-0", "#place-1", "#place-2"]
+    ids = [attributes["id"] for _, attributes in read.tags if "id" in attributes]
+    assert [f"#{each}" for each in ids] == links
+    assert read.marked == "A cell."
+    assert [link.get("class") for link in read.attributes("a")] == [None, "here", None]
+    assert not read.attributes("b")
+    assert "\n" not in page
+
+
+def test_a_source_whose_note_changed_says_so() -> None:
+    page = sources_html(turn("A [1].", "First."), 0, {"cells.md": f"Changed {EVIL}."})
+    assert f"Changed {EVIL}." in Page(page).text
+    assert Page(page).text.count("Changed") == 1
 
 
 def test_an_answer_neither_acts_nor_loads_anything() -> None:

@@ -1,47 +1,318 @@
-// Follows a citation to its passage. It knows nothing of what an answer says.
+// What the chat page does in the browser: sources, cards and notes at a click, the list of
+// conversations, the address. It knows nothing of what an answer says.
 () => {
-  let wanted = null;
+  const find = (selector) => document.querySelector(selector);
+  const root = find(".gradio-container .contain"); // styles reach no farther
+  const act = (name, data = {}) =>
+    document.dispatchEvent(new CustomEvent("tutor:do", { detail: { name, ...data } }));
+  const call = (name, data) =>
+    new Promise((done, failed) =>
+      document.dispatchEvent(new CustomEvent("tutor:call", { detail: { name, data, done, failed } })));
+  const chat = () => find("#current-chat")?.dataset.chat ?? "";
+  const observe = (target, react) =>
+    new MutationObserver(react).observe(target, { childList: true, subtree: true });
 
-  const panel = () => document.querySelector("#sources-panel");
+  function element(tag, properties = {}, ...children) {
+    const made = Object.assign(document.createElement(tag), properties);
+    made.append(...children);
+    return made;
+  }
+
+  function tell(text) {
+    const said = element("p", { className: "message", textContent: text });
+    said.setAttribute("role", "status");
+    find("#status .message")?.replaceWith(said);
+  }
+
+  // --- Sources: the passage behind a marker ---
+
+  let wanted = null;
+  const panel = find("#sources-panel");
   const shownTurn = () => {
-    const shown = [...panel().querySelectorAll(".sources")].find((each) => each.offsetParent);
+    const shown = [...panel.querySelectorAll(".sources")].find((each) => each.offsetParent);
     return shown ? Number(shown.id.split("-")[1]) : null;
   };
+  const plain = (text) => text.replace(/[\s*_`|>#-]+/g, "");
 
   // The sources of another turn come from the server; until they are there, wait.
   function reveal() {
     if (!wanted || shownTurn() !== wanted.turn) return;
-    const { turn, number } = wanted;
+    const { turn, number, sentence } = wanted;
     wanted = null;
-    const passage = number && panel().querySelector(`#source-${turn}-${number}`);
+    const passage = number && panel.querySelector(`#source-${turn}-${number}`);
     if (!passage) return;
     passage.open = true;
-    (passage.querySelector("mark") ?? passage).scrollIntoView({ block: "center", behavior: "smooth" });
+    const marks = [...passage.querySelectorAll("mark")];
+    const own = marks.find((mark) => sentence && plain(sentence).startsWith(plain(mark.textContent)));
+    (own ?? marks[0] ?? passage).scrollIntoView({ block: "center", behavior: "smooth" });
     passage.focus({ preventScroll: true });
     passage.classList.remove("flash");
     void passage.offsetWidth; // lets the animation start again
     passage.classList.add("flash");
   }
 
-  function pick(turn, number) {
-    wanted = { turn, number };
+  function pick(turn, number, sentence) {
+    wanted = { turn, number, sentence };
     if (shownTurn() === turn) reveal();
-    else document.dispatchEvent(new CustomEvent("tutor:pick", { detail: { turn, number } }));
+    else act("pick", { turn, number });
   }
 
-  function onClick(event) {
-    const citation = event.target.closest("#chat a.citation");
-    if (citation) {
+  // --- The card of a marker: note, heading, sentence ---
+
+  const card = element("div", { id: "citation-card", hidden: true });
+  card.setAttribute("role", "tooltip");
+  root.append(card);
+  const told = new WeakMap();
+  const linesOf = (link) => {
+    if (link.title) told.set(link, link.title.split("\n"));
+    link.removeAttribute("title"); // or the browser would show it as well
+    return told.get(link) ?? ["", "", ""];
+  };
+
+  function showCard(link) {
+    const [note, heading, sentence] = linesOf(link);
+    card.replaceChildren(
+      element("b", { textContent: note }),
+      element("span", { className: "heading", textContent: heading }),
+      element("q", { textContent: sentence }));
+    card.hidden = false;
+    link.setAttribute("aria-describedby", card.id);
+    const at = link.getBoundingClientRect();
+    const left = Math.min(at.left, innerWidth - card.offsetWidth - 12);
+    const above = at.top - card.offsetHeight - 8;
+    card.style.left = `${Math.max(left, 12)}px`;
+    card.style.top = `${above > 8 ? above : at.bottom + 8}px`;
+  }
+
+  const hideCard = () => { card.hidden = true; };
+  const overCitation = (event) => event.target.closest?.("a.citation");
+  for (const name of ["mouseover", "focusin"]) {
+    document.addEventListener(name, (event) => {
+      const link = overCitation(event);
+      if (link) showCard(link);
+    });
+  }
+  for (const name of ["mouseout", "focusout"]) {
+    document.addEventListener(name, (event) => { if (overCitation(event)) hideCard(); });
+  }
+  document.addEventListener("scroll", hideCard, true);
+
+  // --- Dialogs: a whole note, a comment ---
+
+  function dialog(id, label, ...children) {
+    const made = element("dialog", { id }, ...children);
+    made.setAttribute("aria-label", label);
+    // Escape closes the dialog and nothing else.
+    made.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") event.stopPropagation();
+    });
+    made.addEventListener("click", (event) => { if (event.target === made) made.close(); });
+    root.append(made);
+    return made;
+  }
+
+  const noteView = find("#note-view");
+  const close = element("button", { type: "button", className: "close", textContent: "Close" });
+  const noteDialog = dialog("note-dialog", "Note", close, noteView);
+  close.addEventListener("click", () => noteDialog.close());
+  let arriving = false;
+
+  function openNote(turn, number) {
+    arriving = true;
+    noteDialog.classList.add("loading");
+    if (!noteDialog.open) noteDialog.showModal();
+    act("note", { turn, number });
+  }
+
+  function arrive() {
+    if (!arriving || !noteView.querySelector("h2")) return;
+    arriving = false;
+    noteDialog.classList.remove("loading");
+    const here = noteView.querySelector("nav a.here");
+    here?.scrollIntoView({ block: "center" });
+    const place = here && noteView.querySelector(here.hash);
+    (noteView.querySelector("mark, .cited-formula") ?? place)?.scrollIntoView({ block: "center" });
+    noteView.querySelector("article")?.focus({ preventScroll: true });
+  }
+
+  noteDialog.addEventListener("click", (event) => {
+    const link = event.target.closest("nav a");
+    if (!link) return;
+    event.preventDefault();
+    noteView.querySelector(link.hash)?.scrollIntoView({ block: "start", behavior: "smooth" });
+  });
+
+  const comment = element("textarea", { id: "comment", rows: 3, maxLength: 4000 });
+  const asked = element("label", { htmlFor: "comment" });
+  const skip = element("button", { type: "button", textContent: "Skip" });
+  const keep = element("button", { className: "primary", textContent: "Keep comment" });
+  const form = element("form", { method: "dialog" }, asked, comment, element("div", {}, skip, keep));
+  const commentDialog = dialog("comment-dialog", "Comment on this answer", form);
+  skip.addEventListener("click", () => commentDialog.close());
+  let rated = null;
+  form.addEventListener("submit", () => rate({ ...rated, comment: comment.value }));
+  comment.addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+  });
+
+  const rate = (data) =>
+    call("rate", data).then(
+      () => tell(data.comment ? "Your comment is kept." : data.rating ? "Your rating is kept." : "Your rating is removed."),
+      () => tell("Your rating couldn't be kept. The terminal shows why."));
+
+  function onRate(link, rating, turn) {
+    const isOn = link.classList.contains("on");
+    for (const each of link.parentElement.children) each.classList.remove("on");
+    link.classList.toggle("on", !isOn);
+    rated = { turn, rating: isOn ? "" : rating };
+    rate({ ...rated, comment: "" });
+    if (isOn) return;
+    asked.textContent = rating === "up" ? "What was good about it? (optional)" : "What was wrong with it? (optional)";
+    comment.value = "";
+    commentDialog.showModal();
+    comment.focus();
+  }
+
+  // --- What can be done with an answer ---
+
+  async function onCopy(turn) {
+    try {
+      await navigator.clipboard.writeText(await call("copied", { chat: chat(), turn }));
+      tell("Copied with its sources.");
+    } catch {
+      tell("The browser doesn't let the page copy. Select the text instead.");
+    }
+  }
+
+  function onEdit(turn) {
+    act("edit", { turn });
+    find("#question textarea").focus();
+  }
+
+  function onAnswerLink(link) {
+    const [name, turn, number] = link.hash.slice(1).split("-").map((part, at) => (at ? Number(part) : part));
+    if (name === "source") pick(turn, number, linesOf(link)[2]);
+    else if (name === "note") openNote(turn, number);
+    else if (name === "copy") onCopy(turn);
+    else if (name === "edit") onEdit(turn);
+    else if (name === "up" || name === "down") onRate(link, name, turn);
+    else if (link.matches(".suggestion")) act("suggest", { question: link.textContent });
+    else return false;
+    return true;
+  }
+
+  // --- Conversations: their list, its drawer, the address ---
+
+  const list = find("#history-list");
+  const side = find("#history");
+  const drawer = find("#show-history button");
+  const isDrawer = () => drawer.offsetParent !== null;
+
+  function showDrawer(isShown) {
+    side.classList.toggle("open", isShown);
+    drawer.setAttribute("aria-expanded", String(isShown));
+    if (isShown) find("#new-chat").focus();
+    else if (isDrawer()) drawer.focus();
+  }
+
+  function startRename(button) {
+    const item = button.closest("li");
+    const title = item.querySelector(".open .title").textContent;
+    const box = element("input", { className: "title-box", value: title, maxLength: 200 });
+    box.setAttribute("aria-label", "Title of the conversation");
+    let isOver = false;
+    const end = (isKept) => {
+      if (isOver) return;
+      isOver = true;
+      box.remove();
+      item.classList.remove("renaming");
+      if (isKept && box.value !== title) act("rename", { chat: button.value, title: box.value });
+    };
+    box.addEventListener("keydown", (event) => {
+      if (event.key === "Enter") end(true);
+      if (event.key === "Escape") end(false);
+      event.stopPropagation();
+    });
+    box.addEventListener("blur", () => end(true));
+    item.classList.add("renaming");
+    item.prepend(box);
+    box.select();
+  }
+
+  async function download(id) {
+    const { name, text } = await call("exported", { chat: id });
+    const link = element("a", { download: name, href: URL.createObjectURL(new Blob([text])) });
+    link.click();
+    URL.revokeObjectURL(link.href);
+  }
+
+  side.addEventListener("click", (event) => {
+    const button = event.target.closest("button");
+    if (!button) return;
+    if (button.matches(".rename")) startRename(button);
+    else if (button.matches(".export")) download(button.value);
+    else if (button.matches(".delete")) act("delete", { chat: button.value });
+    else if (button.matches(".restore")) {
+      act("restore", { chat: button.value, reopen: button.matches(".was-open") });
+    } else if (button.matches(".open, #new-chat")) {
+      if (button.matches(".open")) act("open", { chat: button.value });
+      showDrawer(false);
+      if (!isDrawer()) find("#question textarea").focus();
+    }
+  });
+  addEventListener("keydown", (event) => {
+    if (event.key !== "Escape" || !side.matches(".open") || event.target.matches("li input")) return;
+    event.stopPropagation(); // it closes the drawer and stops no answer
+    showDrawer(false);
+  }, true);
+  drawer.setAttribute("aria-expanded", "false");
+  drawer.setAttribute("aria-controls", "history");
+
+  const addressed = () => new URLSearchParams(location.search).get("chat") ?? "";
+  function address() {
+    const current = find("#current-chat");
+    if (!current || current.dataset.chat === addressed()) return;
+    const url = new URL(location);
+    if (current.dataset.chat) url.searchParams.set("chat", current.dataset.chat);
+    else url.searchParams.delete("chat");
+    // A new chat's first question isn't a step that one would go back to.
+    if (addressed()) history.pushState(null, "", url);
+    else history.replaceState(null, "", url);
+  }
+  addEventListener("popstate", () => act("open", { chat: addressed() }));
+
+  // --- Clicks and changes anywhere ---
+
+  document.addEventListener("click", (event) => {
+    const link = event.target.closest("#chat a, #sources-panel a.open-note");
+    if (link?.hash && onAnswerLink(link)) {
       event.preventDefault();
-      const [, turn, number] = citation.hash.split("-").map(Number);
-      pick(turn, number);
+      hideCard();
       return;
     }
+    if (event.target.closest("#show-history")) showDrawer(true);
+    else if (side.matches(".open") && !side.contains(event.target)) showDrawer(false);
     const answer = event.target.closest("#chat .bot-row");
     if (!answer || event.target.closest("a, button") || String(getSelection())) return;
     pick([...document.querySelectorAll("#chat .bot-row")].indexOf(answer), null);
-  }
+  });
+  // --- A page that waits for an answer and hears nothing asks how it stands ---
 
-  document.addEventListener("click", onClick);
-  new MutationObserver(reveal).observe(panel(), { childList: true, subtree: true });
+  let heard = Date.now();
+  for (const part of ["#chat", "#status"]) observe(find(part), () => { heard = Date.now(); });
+  setInterval(() => {
+    if (!find("#stop")?.offsetParent || Date.now() - heard < 3000) return;
+    heard = Date.now();
+    act("refresh");
+  }, 1000);
+
+  // Gradio names each message by its Markdown, signs, links and all.
+  observe(find("#chat"), () => {
+    for (const each of document.querySelectorAll("#chat [data-testid][aria-label]")) {
+      each.removeAttribute("aria-label");
+    }
+  });
+  observe(panel, reveal);
+  observe(noteView, arrive);
+  observe(list, address);
 }

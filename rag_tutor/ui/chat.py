@@ -1,101 +1,100 @@
-"""The chat page: asks the tutor and shows the answer as it grows, with its sources beside it.
+"""The chat page: conversations, questions, answers as they grow, and the sources beside them.
 
-It knows nothing of how answers are found or how text becomes HTML. A browser session's
-conversation is one tuple of turns in `gr.State`; all that the page shows follows from it.
+It knows nothing of how answers are found or how text becomes HTML. The file of conversations
+and the answers in the making are the truth: each handler changes these at most, and shows what
+they hold then. The browser only keeps which conversation it shows, and what it edits.
 """
 
-import logging
 import random
 import re
+import time
+import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import gradio as gr
 
+from rag_tutor.answering import Answering
 from rag_tutor.chunking import clean_heading
 from rag_tutor.config import Settings
+from rag_tutor.conversations import Conversations, Rating
 from rag_tutor.corpus import read_document, scan_corpus
-from rag_tutor.domain import Answer, Turn
 from rag_tutor.errors import CorpusError, TutorError
-from rag_tutor.tutor import Reply, Tutor
-from rag_tutor.ui import render
+from rag_tutor.export import answer_text, conversation_text
+from rag_tutor.tutor import Tutor
+from rag_tutor.ui import chat_view, history, render
 
-_log = logging.getLogger(__name__)
-Turns = tuple[Turn, ...]
 Update = dict[Any, Any]
 
 _EXAMPLES = 4
 _QUESTION = re.compile(r"^\s*(?:#{1,6}\s|\d{1,3}[.)]\s|\*\*).{10,80}\?[*_\s]*$", re.MULTILINE)
-_NOTHING_YET = Answer("", (), (), refused=False)
+_IDENTITY = re.compile(r"[0-9a-f]{32}")
 _WELCOME = "## What would you like to understand?\n\nEvery answer comes from your own notes."
-_HINT = "Enter sends, Shift+Enter starts a new line."
-_BROKEN = "Something went wrong in the tutor itself. The terminal shows what."
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-_PICKER = 'document.addEventListener("tutor:pick", (event) => trigger("pick", event.detail));'
-
-
-@dataclass(frozen=True, slots=True)
-class View:
-    """The chat at one moment. `question` is put into the question box; None leaves that be."""
-
-    turns: Turns
-    question: str | None
-    status: str
-    state: Literal["idle", "busy", "failed"]
+_SHORT = _QUIET | {"queue": False}
+_LONG = _QUIET | {"concurrency_limit": None}
+# The events that the page's script asks for, and the functions that it calls.
+_BRIDGE = """
+const events = ["pick", "note", "open", "rename", "delete", "restore", "edit", "suggest",
+  "refresh"];
+document.addEventListener("tutor:do", ({ detail }) => {
+  if (events.includes(detail.name)) trigger(detail.name, detail);
+});
+document.addEventListener("tutor:call", ({ detail }) => {
+  server[detail.name](detail.data).then(detail.done, detail.failed);
+});
+"""
+# The conversation that the address names, or else a new one; a question that is asked before
+# the page has all of its state belongs to the same.
+_CHAT = (
+    "new URLSearchParams(location.search).get('chat') ?? (window.newChat ??= "
+    "[...crypto.getRandomValues(new Uint8Array(16))]"
+    ".map((byte) => byte.toString(16).padStart(2, '0')).join(''))"
+)
+_WITH_CHAT = f"(question, chat, ...rest) => [question, chat || ({_CHAT}), ...rest]"
+_LOADED = f"() => [{_CHAT}]"
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The components that a View is shown in."""
+    """The components of the page that change. The first five are kept in the browser unseen."""
 
-    turns: gr.State
+    conversation: gr.Textbox
+    following: gr.Textbox
     seen: gr.Number
+    editing: gr.Number
+    draft: gr.Textbox
+    fresh: gr.Button
+    search: gr.Textbox
+    deleted: gr.HTML
+    listing: gr.HTML
     chatbot: gr.Chatbot
+    notice: gr.HTML
+    cancel: gr.Button
     question: gr.Textbox
     send: gr.Button
     stop: gr.Button
-    retry: gr.Button
-    clear: gr.Button
     status: gr.HTML
-    newest: gr.Markdown
+    retry: gr.Button
     chosen: gr.Markdown
-    picker: gr.HTML
+    newest: gr.Markdown
+    note: gr.Markdown
+    bridge: gr.HTML
 
     @property
-    def shown(self) -> list[Any]:
-        """All that `_show` may change."""
+    def chat(self) -> list[Any]:
+        """What shows the state of a conversation."""
         buttons = [self.send, self.stop, self.retry]
-        text = [self.chatbot, self.question, self.status, self.newest, self.chosen]
-        return [self.turns, self.seen, *text, *buttons]
+        return [self.seen, self.chatbot, self.question, self.status, self.newest, *buttons]
 
-
-def ask(tutor: Tutor, question: str, turns: Turns) -> Iterator[View]:
-    """Answer a new question; after a failure it is back in its box."""
-    question = question.strip()
-    if not question:
-        yield View(turns, None, "Type a question first.", "failed")
-        return
-    views = _answer(tutor, question, turns, kept=turns)
-    yield replace(next(views), question="")
-    yield from views
-
-
-def retry(tutor: Tutor, turns: Turns) -> Iterator[View]:
-    """Answer the last question again; after a failure its old answer is back."""
-    if not turns:
-        yield View(turns, None, "There is no question to ask again.", "failed")
-        return
-    for view in _answer(tutor, turns[-1].question, turns[:-1], kept=turns):
-        yield replace(view, question=None)
-
-
-def stop(turns: Turns) -> View:
-    """Keep what was written; where nothing was, give the question back."""
-    if turns and not turns[-1].answer.text:
-        return View(turns[:-1], turns[-1].question, "Stopped.", "idle")
-    return View(turns, None, "Stopped. What was written is kept.", "idle")
+    @property
+    def page(self) -> list[Any]:
+        """What may change with the conversation."""
+        editing = [self.editing, self.draft, self.notice, self.cancel]
+        lists = [self.chosen, self.listing, self.deleted]
+        return [self.conversation, self.following, *self.chat, *editing, *lists]
 
 
 def example_questions(corpus: Path) -> list[str]:
@@ -108,154 +107,323 @@ def example_questions(corpus: Path) -> list[str]:
     return random.sample(found, min(_EXAMPLES, len(found)))
 
 
-def chat_page(tutor: Tutor, settings: Settings) -> tuple[Callable[[], Any], gr.Chatbot]:
-    """Build the chat page; return what finds its example questions, and where they go."""
+def chat_page(tutor: Tutor, settings: Settings) -> Callable[[gr.Blocks], None]:
+    """Build the chat page; what it returns connects it to the page that it is a part of."""
+    conversations = Conversations(settings.conversations_file)
+    desk = _Desk(settings.corpus, conversations, Answering(tutor, conversations))
+    kept = (_text("conversation-id"), _text("following"), _number(), _number(), _text("draft"))
     with gr.Row(elem_id="desk", equal_height=True):
+        with gr.Column(elem_id="history", min_width=200):
+            fresh = gr.Button("New chat", elem_id="new-chat")
+            search = _search_box()
+            deleted = gr.HTML("", elem_id="deleted")
+            listing = gr.HTML("", elem_id="history-list")
         with gr.Column(scale=3, min_width=320, elem_id="conversation"):
-            chatbot = _chatbot()
-            with gr.Row(elem_id="composer"):
-                question = _question_box()
-                send = gr.Button("Send", variant="primary", elem_id="send", min_width=88)
-                halt = gr.Button("Stop", elem_id="stop", min_width=88, visible=False)
-            with gr.Row(elem_id="below"):
-                status = gr.HTML(render.message_html(_HINT, failed=False), elem_id="status")
-                again = gr.Button("Retry", size="sm", elem_id="retry", interactive=False)
-                clear = gr.Button("New chat", size="sm", elem_id="clear")
+            column = _conversation_column()
         with gr.Column(scale=2, min_width=320, elem_id="sources-panel"):
             gr.HTML('<h2 id="sources-title">Sources</h2>')
-            chosen = _sources("", "chosen-sources")
-            newest = _sources(render.no_sources_html(), "newest-sources")
-            picker = gr.HTML("", elem_id="picker", js_on_load=_PICKER)
-    buttons = (send, halt, again, clear)
-    parts = _Parts(
-        gr.State(()), _seen(), chatbot, question, *buttons, status, newest, chosen, picker
-    )
-    _connect(parts, tutor)
-    return lambda: _examples(settings.corpus), chatbot
+            chosen = _markdown("", "chosen-sources")
+            newest = _markdown(render.no_sources_html(), "newest-sources")
+            shown = (chosen, newest, _markdown("", "note-view"), _bridge(desk))
+    sidebar = (fresh, search, deleted, listing)
+    parts = _Parts(*(*kept, *sidebar, *column, *shown))
+    events = _Events(parts, desk)
+    return lambda blocks: _connect(parts, events, blocks)
 
 
-def _connect(parts: _Parts, tutor: Tutor) -> None:
-    """Say what each part does; one answer is made at a time, the others wait their turn.
+def _conversation_column() -> tuple[Any, ...]:
+    chatbot = _chatbot()
+    with gr.Row(elem_id="edit-bar"):
+        notice = gr.HTML("", elem_id="edit-notice")
+        cancel = gr.Button("Cancel", size="sm", elem_id="cancel-edit", visible=False)
+    with gr.Row(elem_id="composer"):
+        question = _question_box()
+        send = gr.Button("Send", variant="primary", elem_id="send", min_width=88)
+        stop = gr.Button("Stop", elem_id="stop", min_width=88, visible=False)
+    with gr.Row(elem_id="below"):
+        status = gr.HTML(render.message_html(chat_view.HINT, failed=False), elem_id="status")
+        gr.HTML('<button type="button">Chats</button>', elem_id="show-history")
+        retry = gr.Button("Retry", size="sm", elem_id="retry", interactive=False)
+    return chatbot, notice, cancel, question, send, stop, status, retry
 
-    What the browser shows is the conversation: a stopped answer may still reach `turns` after
-    it was stopped. Only a question that was answered before its sender saw it was sent twice.
+
+def _connect(parts: _Parts, events: "_Events", page: gr.Blocks) -> None:
+    """Say what each part does.
+
+    Only `follow` takes long. Whatever else changes the page ends it first, in the browser too,
+    and starts it anew where an answer is still being made: it never writes over something newer.
+    The others don't use Gradio's queue, whose messages can get lost where one event follows
+    right upon another.
     """
-
-    def on_ask(question: str, turns: Turns, seen: int) -> Iterator[Update]:
-        newer = turns[seen:]
-        if newer and newer[0].question == question.strip() and newer[0].answer.text:
-            yield _show(parts, View(turns, None, _HINT, "idle"))
-        else:
-            yield from _stream(parts, ask(tutor, question, turns[:seen]))
-
-    def on_retry(turns: Turns) -> Iterator[Update]:
-        yield from _stream(parts, retry(tutor, turns))
-
-    def on_example(turns: Turns, seen: int, event: gr.SelectData) -> Iterator[Update]:
-        yield from on_ask(str(event.value["text"]), turns, seen)
-
-    one_by_one = _QUIET | {
-        "concurrency_id": "answer",
-        "concurrency_limit": 1,
-        "trigger_mode": "once",
-    }
+    bridge, search = parts.bridge, parts.search
+    followed = [parts.following, parts.conversation]
+    following = parts.following.change(
+        events.follow, followed, parts.chat, trigger_mode="multiple", **_LONG
+    )
     sent = [parts.send.click, parts.question.submit]
-    known = [parts.turns, parts.seen]
-    running = [
-        gr.on(sent, on_ask, [parts.question, *known], parts.shown, **one_by_one),
-        parts.retry.click(on_retry, parts.turns, parts.shown, **one_by_one),
-        parts.chatbot.example_select(on_example, known, parts.shown, **one_by_one),
-    ]
-    _connect_the_rest(parts, running)
+    asked = [*sent, parts.chatbot.example_select, bridge.suggest, parts.retry.click]
+    opened = [parts.fresh.click, bridge.open, bridge.delete, bridge.restore]
+    # An event's own `cancels` would come after it, and end what it has started.
+    for trigger in (*asked, *opened, parts.stop.click, bridge.refresh):
+        trigger(None, cancels=[following], **_LONG)
+
+    known = [parts.conversation, parts.seen, search]
+    shown = [parts.conversation, search]
+    editing = [parts.editing, parts.draft]
+    asking = [parts.question, *known, parts.editing]
+    gr.on(sent, events.ask, asking, parts.page, js=_WITH_CHAT, **_SHORT)
+    parts.chatbot.example_select(events.example, known, parts.page, **_SHORT)
+    bridge.suggest(events.suggestion, known, parts.page, **_SHORT)
+    parts.retry.click(events.retry, known, parts.page, **_SHORT)
+    parts.stop.click(events.stop, shown, parts.page, **_SHORT)
+    parts.fresh.click(events.fresh, [search, *editing], parts.page, **_SHORT)
+    bridge.open(events.open, [search, *editing], parts.page, **_SHORT)
+    bridge.delete(events.delete, shown, parts.page, **_SHORT)
+    bridge.restore(events.restore, shown, parts.page, **_SHORT)
+    bridge.refresh(events.refresh, parts.conversation, parts.following, **_SHORT)
+    page.load(events.load, parts.conversation, parts.page, js=_LOADED, **_SHORT)
+
+    search.change(events.search, shown, parts.listing, trigger_mode="always_last", **_SHORT)
+    bridge.rename(events.rename, shown, parts.listing, **_SHORT)
+    edit = [*editing, parts.notice, parts.cancel, parts.question]
+    question = [parts.conversation, parts.question, *editing]
+    bridge.edit(events.edit, question, edit, **_SHORT)
+    parts.cancel.click(events.cancel_edit, parts.draft, edit, **_SHORT)
+    bridge.pick(events.pick, parts.conversation, parts.chosen, **_SHORT)
+    bridge.note(events.note, parts.conversation, parts.note, **_SHORT)
 
 
-def _connect_the_rest(parts: _Parts, running: list[Any]) -> None:
-    """Say what stops and clears, and what shows the sources of an older answer."""
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What the page works with."""
 
-    def on_stop(turns: Turns) -> Update:
-        return _show(parts, stop(turns))
-
-    def on_clear() -> Update:
-        return _show(parts, View((), "", _HINT, "idle")) | {parts.chosen: ""}
-
-    def on_pick(turns: Turns, event: gr.EventData) -> str:
-        return _chosen_sources(turns, event.turn)
-
-    parts.stop.click(on_stop, parts.turns, parts.shown, cancels=running, **_QUIET)
-    parts.clear.click(on_clear, None, parts.shown, cancels=running, **_QUIET)
-    parts.picker.pick(on_pick, parts.turns, parts.chosen, queue=False, **_QUIET)
+    corpus: Path
+    conversations: Conversations
+    answering: Answering
 
 
-def _answer(tutor: Tutor, question: str, history: Turns, kept: Turns) -> Iterator[View]:
-    asked = Turn(question, question, _NOTHING_YET)
-    yield View((*history, asked), None, "Searching your notes…", "busy")
-    try:
-        for reply in tutor.reply(question, history):
-            state: Literal["idle", "busy"] = "idle" if reply.stage == "done" else "busy"
-            yield View((*history, reply.turn), None, _status(reply), state)
-    except TutorError as error:
-        yield View(kept, question, str(error), "failed")
-    except Exception:  # noqa: BLE001 - whatever fails, the page must not stay busy for ever
-        _log.exception("an answer failed")
-        yield View(kept, question, _BROKEN, "failed")
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """What the page's events do; each one returns what changes in its parts."""
+
+    parts: _Parts
+    desk: _Desk
+
+    def load(self, wanted: str) -> Update:
+        """Show the conversation that the address names, with examples in case it is new."""
+        update = self._open(wanted, "")
+        return update | {self.parts.chatbot: self._with_examples(update)}
+
+    def fresh(self, search: str, editing: int, draft: str) -> Update:
+        """Begin a new conversation, with other examples."""
+        update = self._open("", search) | self._without_edit(editing, draft)
+        return update | {self.parts.chatbot: self._with_examples(update)}
+
+    def open(self, search: str, editing: int, draft: str, event: gr.EventData) -> Update:
+        """Show another conversation."""
+        return self._open(event.chat, search) | self._without_edit(editing, draft)
+
+    def ask(self, question: str, conversation: str, seen: int, search: str, editing: int) -> Update:
+        """Ask what is in the question box: at the end, or in the place of an edited question."""
+        if not question.strip():
+            return self._failure("Type a question first.", conversation)
+        update = self._asked(question, conversation, seen, search, editing)
+        is_asked = self.parts.seen in update
+        return update | (self._without_edit(1, "") if is_asked else {})
+
+    def example(self, conversation: str, seen: int, search: str, event: gr.SelectData) -> Update:
+        """Ask one of the examples."""
+        return self._asked(str(event.value["text"]), conversation, seen, search)
+
+    def suggestion(self, conversation: str, seen: int, search: str, event: gr.EventData) -> Update:
+        """Ask a suggested follow-up."""
+        return self._asked(str(event.question), conversation, seen, search)
+
+    def retry(self, conversation: str, seen: int, search: str) -> Update:
+        """Answer the last question again; after a failure its old answer is back."""
+        turns = self.desk.answering.turns(conversation)
+        if not turns:
+            return self._failure("There is no question to ask again.", conversation)
+        last = turns[-1]
+        return self._asked(last.turn.question, conversation, seen, search, last.id)
+
+    def stop(self, conversation: str, search: str) -> Update:
+        """Keep what was written; where nothing was, give the question back."""
+        try:
+            taken_back = self.desk.answering.stop(conversation)
+        except TutorError as error:
+            return self._failure(str(error), conversation)
+        update = self._conversation(conversation, search)
+        if not taken_back:
+            return update
+        given_back = {self.parts.question: taken_back, self.parts.status: _message("Stopped.")}
+        return update | given_back
+
+    def refresh(self, conversation: str) -> str:
+        """Follow anew, for a page that has heard nothing for a while."""
+        return self._following(conversation) or f"0:{conversation}:{uuid.uuid4().hex}"
+
+    def follow(self, following: str, conversation: str) -> Iterator[Any]:
+        """Show an answer as it is made."""
+        turn, _, rest = following.partition(":")
+        if not following or not rest.startswith(f"{conversation}:"):
+            yield gr.skip()
+            return
+        yield self._chat(conversation)
+        for now in self.desk.answering.follow(int(turn)):
+            update = self._chat(conversation)
+            if now.stage == "failed":
+                update[self.parts.status] = _message(now.message, failed=True)
+                update[self.parts.question] = now.turn.question
+            yield update
+
+    def search(self, conversation: str, search: str) -> str:
+        """List the conversations that hold some words."""
+        return self._listing(conversation, search)
+
+    def rename(self, conversation: str, search: str, event: gr.EventData) -> str:
+        """Give a conversation another title."""
+        self.desk.conversations.rename(str(event.chat), str(event.title))
+        return self._listing(conversation, search)
+
+    def delete(self, conversation: str, search: str, event: gr.EventData) -> Update:
+        """Delete a conversation, and offer to undo it."""
+        chat = str(event.chat)
+        title = self.desk.conversations.title(chat)
+        self.desk.answering.stop(chat)
+        self.desk.conversations.delete(chat)
+        is_open = chat == conversation
+        update = self._open("" if is_open else conversation, search)
+        return update | {self.parts.deleted: history.deleted_html(chat, title, is_open)}
+
+    def restore(self, conversation: str, search: str, event: gr.EventData) -> Update:
+        """Undo a deletion; what was open then is open again."""
+        self.desk.conversations.restore(str(event.chat))
+        return self._open(event.chat if event.reopen else conversation, search)
+
+    def edit(
+        self, conversation: str, typed: str, editing: int, draft: str, event: gr.EventData
+    ) -> Any:
+        """Put an earlier question into the question box; what was typed there is kept."""
+        parts = self.parts
+        turns = self.desk.answering.turns(conversation)
+        ids = [each.id for each in turns]
+        if int(event.turn) not in ids:
+            return gr.skip()
+        at = ids.index(int(event.turn))
+        return {
+            parts.editing: ids[at],
+            parts.draft: draft if editing else typed,
+            parts.question: turns[at].turn.question,
+            parts.notice: _message(_edit_notice(len(turns) - at - 1)),
+            parts.cancel: gr.update(visible=True),
+        }
+
+    def cancel_edit(self, draft: str) -> Update:
+        """Put back what was typed before."""
+        return self._without_edit(1, draft)
+
+    def pick(self, conversation: str, event: gr.EventData) -> str:
+        """The sources of an older answer; nothing for the newest, whose sources are there."""
+        turns = self.desk.answering.turns(conversation)
+        index = event.turn
+        is_older = isinstance(index, int) and 0 <= index < len(turns) - 1
+        return chat_view.sources(turns, index, self.desk.corpus) if is_older else ""
+
+    def note(self, conversation: str, event: gr.EventData) -> str:
+        """The note that a passage stands in."""
+        turns = self.desk.answering.turns(conversation)
+        index, number = int(event.turn), int(event.number)
+        if not (0 <= index < len(turns) and 0 < number <= len(turns[index].turn.answer.passages)):
+            return ""
+        return chat_view.note(turns[index], number, self.desk.corpus)
+
+    def _asked(
+        self, question: str, conversation: str, seen: int, search: str, replacing: int = 0
+    ) -> Update:
+        try:
+            if not _IDENTITY.fullmatch(conversation):
+                conversation = uuid.uuid4().hex
+            self.desk.answering.ask(conversation, question, int(seen), int(replacing))
+        except TutorError as error:
+            return self._failure(str(error), conversation)
+        return self._conversation(conversation, search) | {self.parts.chosen: ""}
+
+    def _failure(self, message: str, conversation: str) -> Update:
+        """Say what failed; an answer in the making is followed on."""
+        status = {self.parts.status: _message(message, failed=True)}
+        return status | {self.parts.following: self._following(conversation)}
+
+    def _open(self, wanted: Any, search: str) -> Update:
+        is_known = isinstance(wanted, str) and _IDENTITY.fullmatch(wanted)
+        conversation = wanted if is_known else uuid.uuid4().hex
+        closed = {self.parts.chosen: "", self.parts.deleted: ""}
+        return self._conversation(conversation, search) | closed
+
+    def _conversation(self, conversation: str, search: str) -> Update:
+        """All that the page shows of a conversation, with the list of all."""
+        try:
+            return {
+                self.parts.conversation: conversation,
+                self.parts.following: self._following(conversation),
+                self.parts.listing: self._listing(conversation, search),
+            } | self._chat(conversation)
+        except TutorError as error:
+            return {
+                self.parts.conversation: conversation,
+                self.parts.chatbot: [],
+                self.parts.status: _message(str(error), failed=True),
+            }
+
+    def _following(self, conversation: str) -> str:
+        """Names the answer to be followed, if any; never twice the same."""
+        now = self.desk.answering.running(conversation)
+        return f"{now.id}:{conversation}:{uuid.uuid4().hex}" if now else ""
+
+    def _chat(self, conversation: str) -> Update:
+        parts, corpus = self.parts, self.desk.corpus
+        now = self.desk.answering.running(conversation)
+        turns = self.desk.answering.turns(conversation)
+        busy = chat_view.is_busy(now)
+        return {
+            parts.seen: len(turns),
+            parts.chatbot: chat_view.messages(turns, now, corpus),
+            parts.newest: chat_view.newest_sources(turns, corpus),
+            parts.status: _message(chat_view.status(turns, now)),
+            parts.send: gr.update(visible=not busy),
+            parts.stop: gr.update(visible=busy),
+            parts.retry: gr.update(interactive=bool(turns) and not busy),
+        }
+
+    def _listing(self, conversation: str, search: str) -> str:
+        is_kept = bool(self.desk.conversations.turns(conversation))
+        current = conversation if is_kept else ""
+        if search.strip():
+            hits = self.desk.conversations.search(search)
+            return history.hits_html(hits, current, search)
+        return history.list_html(self.desk.conversations.listing(), current, time.time())
+
+    def _without_edit(self, editing: int, draft: str) -> Update:
+        parts = self.parts
+        if not editing:
+            return {}
+        closed = {parts.notice: "", parts.cancel: gr.update(visible=False)}
+        return {parts.editing: 0, parts.draft: "", parts.question: draft} | closed
+
+    def _with_examples(self, update: Update) -> Any:
+        examples = [{"text": text} for text in example_questions(self.desk.corpus)]
+        return gr.update(value=update[self.parts.chatbot], examples=examples)
 
 
-def _status(reply: Reply) -> str:
-    count = len(reply.turn.answer.passages)
-    passages = "1 passage" if count == 1 else f"{count} passages"
-    if reply.stage == "searching":
-        return "Searching your notes…"
-    if reply.stage == "reading":
-        return f"Reading {passages}…"
-    if reply.stage == "writing":
-        return "Writing…"
-    seconds = reply.timings_ms["total"] / 1000
-    if reply.turn.answer.refused:
-        return f"Nothing in your notes answers this. Searched for {seconds:.1f} s."
-    return f"Answered in {seconds:.1f} s from {passages}."
+def _edit_notice(later: int) -> str:
+    if not later:
+        return "Editing your question. Its answer will be replaced."
+    count = "the turn after it" if later == 1 else f"the {later} turns after it"
+    return f"Editing your question. Its answer and {count} will be replaced."
 
 
-def _stream(parts: _Parts, views: Iterator[View]) -> Iterator[Update]:
-    """Show each view; a new question brings the sources back to the newest answer."""
-    for number, view in enumerate(views):
-        yield _show(parts, view) | ({} if number else {parts.chosen: ""})
-
-
-def _show(parts: _Parts, view: View) -> Update:
-    busy = view.state == "busy"
-    update: Update = {
-        parts.turns: view.turns,
-        parts.seen: len(view.turns),
-        parts.chatbot: _messages(view.turns),
-        parts.newest: _newest_sources(view.turns),
-        parts.status: render.message_html(view.status, failed=view.state == "failed"),
-        parts.send: gr.update(visible=not busy),
-        parts.stop: gr.update(visible=busy),
-        parts.retry: gr.update(interactive=bool(view.turns) and not busy),
-    }
-    return update if view.question is None else update | {parts.question: view.question}
-
-
-def _messages(turns: Turns) -> list[dict[str, str]]:
-    messages = []
-    for index, turn in enumerate(turns):
-        messages.append({"role": "user", "content": render.question_markdown(turn.question)})
-        messages.append({"role": "assistant", "content": render.answer_markdown(turn, index)})
-    return messages
-
-
-def _newest_sources(turns: Turns) -> str:
-    return render.sources_html(turns[-1], len(turns) - 1) if turns else render.no_sources_html()
-
-
-def _chosen_sources(turns: Turns, index: Any) -> str:
-    """The sources of an older answer; nothing for the newest, whose sources are there anyway."""
-    is_older = isinstance(index, int) and 0 <= index < len(turns) - 1
-    return render.sources_html(turns[index], index) if is_older else ""
-
-
-def _examples(corpus: Path) -> Any:
-    return gr.update(examples=[{"text": text} for text in example_questions(corpus)])
+def _message(text: str, failed: bool = False) -> str:
+    return render.message_html(text, failed=failed)
 
 
 def _questions(corpus: Path, name: str) -> list[str]:
@@ -265,6 +433,30 @@ def _questions(corpus: Path, name: str) -> list[str]:
         return []
     headings = [clean_heading(match[0].strip()) for match in _QUESTION.finditer(text)]
     return [heading for heading in headings if heading[0].isalpha()]
+
+
+def _bridge(desk: _Desk) -> gr.HTML:
+    """Carries what the page's script asks for to the events and to these functions."""
+
+    def rate(data: dict[str, Any]) -> str:
+        ratings: dict[Any, Rating] = {"up": "up", "down": "down"}
+        rating = ratings.get(data["rating"], "")
+        desk.conversations.rate(int(data["turn"]), rating, str(data["comment"]))
+        return ""
+
+    def copied(data: dict[str, Any]) -> str:
+        turns = desk.answering.turns(str(data["chat"]))
+        return "".join(answer_text(each.turn) for each in turns if each.id == int(data["turn"]))
+
+    def exported(data: dict[str, Any]) -> dict[str, str]:
+        chat = str(data["chat"])
+        title = desk.conversations.title(chat)
+        text = conversation_text(title, [each.turn for each in desk.conversations.turns(chat)])
+        name = re.sub(r"[^\w-]+", "-", title)[:60].strip("-") or "conversation"
+        return {"name": f"{name}.md", "text": text}
+
+    functions: list[Callable[..., Any]] = [rate, copied, exported]
+    return gr.HTML("", elem_id="bridge", js_on_load=_BRIDGE, server_functions=functions)
 
 
 def _chatbot() -> gr.Chatbot:
@@ -297,10 +489,26 @@ def _question_box() -> gr.Textbox:
     )
 
 
-def _seen() -> gr.Number:
-    """How many turns the browser has been shown; unlike a State, it is kept there."""
-    return gr.Number(0, precision=0, visible=False)
+def _search_box() -> gr.Textbox:
+    return gr.Textbox(
+        elem_id="search",
+        label="Search all conversations",
+        show_label=False,
+        container=False,
+        placeholder="Search all chats…",
+        max_lines=1,
+    )
 
 
-def _sources(value: str, elem_id: str) -> gr.Markdown:
+def _markdown(value: str, elem_id: str) -> gr.Markdown:
     return gr.Markdown(value, elem_id=elem_id, latex_delimiters=render.LATEX_DELIMITERS)
+
+
+def _text(elem_id: str) -> gr.Textbox:
+    """A text that the browser keeps unseen."""
+    return gr.Textbox("", elem_id=elem_id, label=elem_id, visible="hidden")
+
+
+def _number() -> gr.Number:
+    """A number that the browser keeps unseen."""
+    return gr.Number(0, precision=0, visible=False)

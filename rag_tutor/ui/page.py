@@ -30,7 +30,7 @@ from rag_tutor.ui.settings import settings_page
 _FOLDER = Path(__file__).parent
 _SECONDS_BETWEEN_LOOKS = 1.0
 # The first is shared; each page has its own.
-_STYLES = ("base", "chat", "notes", "settings")
+_STYLES = ("base", "chat", "history", "notes", "settings")
 _SCRIPTS = ("base", "chat", "notes", "settings")
 _HEADER = (
     '<header id="brand"><span class="logo" aria-hidden="true"></span><h1>RAG Tutor</h1></header>'
@@ -96,13 +96,13 @@ def build_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> gr.Blocks:
         timer = gr.Timer(_SECONDS_BETWEEN_LOOKS)
         with gr.Tabs(elem_id="pages"):
             with gr.Tab("Chat"):
-                examples, chatbot = chat_page(tutor, settings)
+                connect_chat = chat_page(tutor, settings)
             with gr.Tab("Notes") as notes_tab:
                 list_notes, draft, lists = notes_page(lambda: tutor.settings, live, chip, timer)
             with gr.Tab("Settings") as settings_tab:
                 settings_page(page, settings_tab, tutor, _model_change(tutor, live))
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        page.load(examples, None, chatbot, **quiet)
+        connect_chat(page)
         page.load(list_notes, draft, lists, **quiet)
         notes_tab.select(list_notes, draft, lists, **quiet)
     return page

@@ -6,17 +6,20 @@ models is data: whatever of it could act in a browser is escaped or left out her
 
 import html
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.common.utils import escapeHtml
 from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
+from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
 from mdit_py_plugins.dollarmath import dollarmath_plugin
+from mdit_py_plugins.dollarmath.index import math_inline_dollar
 from mdit_py_plugins.texmath import texmath_plugin
 
+from rag_tutor.chunking import Heading, plain_text
 from rag_tutor.domain import Citation, Passage, Turn
 
 Span = tuple[int, int]
@@ -38,12 +41,17 @@ _ANSWER_PARTS = re.compile(
     | \$\$(?P<dollars>[^$]+)\$\$
     | \\\[(?P<brackets>[\s\S]+?)\\\]
     | \\\((?P<inline>[^\n]+?)\\\)
+    | (?<![\w$\\])\$(?P<dollar>(?=[^\s$])(?:\\.|[^$`\\\n])*(?<!\s))\$(?![\w$])
     | \[(?P<number>\d{1,3})\]
     | (?P<image>!\[)
     | (?P<tag><)
     """,
     re.MULTILINE | re.VERBOSE,
 )
+_PRICE = re.compile(r"\d[\d.,]*\s+[^\W\d_]{2}")
+_LIST_MARK = re.compile(r"(?:>\s*)*(?:[-*+]|\d{1,3}[.)])\s+")
+_MAX_QUOTE = 400
+_NO_CHANGES: Mapping[str, str] = {}
 _TAG_OR_SIGN = re.compile(f"(<[^>]*>|{_MARK_ON}|{_MARK_OFF})")
 _BLOCK_TAG = re.compile(r"</?(?:p|h\d|[uo]l|li|pre|blockquote|table|t\w+|div|hr)\b")
 _WAITING = '<span class="waiting"><i></i><i></i><i></i></span>'
@@ -61,22 +69,27 @@ def answer_markdown(turn: Turn, index: int) -> str:
         searched = f'<span class="searched">Searched for: {_literal(turn.standalone)}</span>\n\n'
     if not turn.answer.text:
         return searched + _WAITING
-    sources = {citation.number: citation.passage for citation in turn.answer.citations}
+    waiting: dict[int, list[Citation]] = {}
+    for citation in reversed(turn.answer.citations):
+        waiting.setdefault(citation.number, []).append(citation)
 
     def part(match: re.Match[str]) -> str:
-        return _answer_part(match, index, sources)
+        return _answer_part(match, index, waiting)
 
     return searched + _ANSWER_PARTS.sub(part, turn.answer.text.translate(_PRIVATE))
 
 
-def sources_html(turn: Turn, index: int) -> str:
-    """The passages of one answer, the cited ones first, their cited sentences marked."""
+def sources_html(turn: Turn, index: int, changes: Mapping[str, str] = _NO_CHANGES) -> str:
+    """The passages of one answer, the cited ones first, their cited sentences marked.
+
+    `changes` says of cited notes what became of them since.
+    """
     answer = turn.answer
     cited: dict[int, list[Citation]] = {}
     for citation in answer.citations:
         cited.setdefault(citation.number, []).append(citation)
     numbered = list(enumerate(answer.passages, start=1))
-    first = [_cited(index, n, passage, cited[n]) for n, passage in numbered if n in cited]
+    first = [_cited(index, n, passage, cited[n], changes) for n, passage in numbered if n in cited]
     rest = [_uncited(index, n, passage) for n, passage in numbered if n not in cited]
     if rest:
         title = "Also read, not cited" if first else "Read for this answer"
@@ -104,22 +117,93 @@ def passage_html(text: str, spans: Iterable[Span]) -> str:
     return _with_marks(rendered)
 
 
+def edit_link(turn: int) -> str:
+    """What lets a question be edited."""
+    return f'<a class="edit" href="#edit-{turn}" title="Edit this question"></a>'
+
+
+def answer_links(turn: int, rating: str) -> str:
+    """What can be done with an answer: copy and rate it."""
+    links = [("copy", "Copy with sources"), ("up", "Good answer"), ("down", "Not a good answer")]
+    return (
+        '<span class="actions">'
+        + "".join(
+            f'<a class="{name}{" on" if name == rating else ""}" href="#{name}-{turn}" '
+            f'title="{title}"></a>'
+            for name, title in links
+        )
+        + "</span>"
+    )
+
+
+def suggestion_links(questions: Sequence[str]) -> str:
+    """Follow-ups to choose from."""
+    links = [f'<a class="suggestion" href="#ask">{_literal(each)}</a>' for each in questions]
+    return f'<span class="suggestions">{"".join(links)}</span>'
+
+
+def aside(text: str, kind: str = "quiet") -> str:
+    """A line below an answer that isn't part of it."""
+    return f'<span class="aside {kind}">{_literal(text)}</span>'
+
+
+def missing_note_html(name: str, reason: str) -> str:
+    """What stands in the place of a note that can't be shown."""
+    return one_line(
+        f'<h2>{html.escape(name)}</h2><p class="changed-since">{html.escape(reason)}</p>'
+    )
+
+
+def note_html(
+    name: str,
+    text: str,
+    spans: Sequence[Span],
+    outline: Sequence[Heading],
+    here: int,
+    warning: str = "",
+) -> str:
+    """A whole note as safe HTML beside its outline, `spans` of its characters marked.
+
+    `here` is the number of the outline's heading that the reader comes for, or -1.
+    """
+    head = f"<h2>{html.escape(name)}</h2>"
+    if warning:
+        head += f'<p class="changed-since">{html.escape(warning)}</p>'
+    anchors = {heading.line: f"place-{number}" for number, heading in enumerate(outline)}
+    env = {"spans": _merged(spans), "anchors": anchors, "lower": 1}
+    rendered: str = _PARSER.render(_same_length(text), env)
+    places = "".join(
+        f'<li class="depth-{min(heading.depth, 4)}">'
+        f'<a{_here(number == here)} href="#place-{number}">{html.escape(heading.title)}</a></li>'
+        for number, heading in enumerate(outline)
+    )
+    nav = f'<nav aria-label="Outline of the note"><ul>{places}</ul></nav>' if places else ""
+    return one_line(
+        f'{head}<div class="note-desk">{nav}<article class="passage" tabindex="0">'
+        f'<div class="text">{_with_marks(rendered)}</div></article></div>'
+    )
+
+
 def message_html(text: str, failed: bool) -> str:
     """One line for the student; a failure is announced at once to a screen reader."""
     role = "alert" if failed else "status"
     return f'<p class="message{" failed" if failed else ""}" role="{role}">{html.escape(text)}</p>'
 
 
-def _answer_part(match: re.Match[str], index: int, sources: dict[int, Passage]) -> str:
+def _answer_part(match: re.Match[str], index: int, waiting: dict[int, list[Citation]]) -> str:
     display = match["dollars"] or match["brackets"]
     if display:
         return _DISPLAY_ON + display + _DISPLAY_OFF
     if match["inline"]:
         return _INLINE_ON + match["inline"] + _INLINE_OFF
+    if match["dollar"]:
+        is_formula = not _PRICE.match(match["dollar"])
+        return _INLINE_ON + match["dollar"] + _INLINE_OFF if is_formula else match[0]
     if match["number"]:
-        number = int(match["number"])
-        passage = sources.get(number)
-        return _citation_link(index, number, passage) if passage else match[0]
+        # Markers stand in the order of the citations: each is of its own sentence.
+        own = waiting.get(int(match["number"]), [])
+        citation = own.pop() if len(own) > 1 else own[0] if own else None
+        return _citation_link(index, citation) if citation else match[0]
     if match["image"]:
         return "!&#91;"
     if match["tag"]:
@@ -127,28 +211,47 @@ def _answer_part(match: re.Match[str], index: int, sources: dict[int, Passage]) 
     return match[0]
 
 
-def _citation_link(index: int, number: int, passage: Passage) -> str:
-    place = " › ".join((passage.chunk.document_id, *passage.chunk.heading))
+def _citation_link(index: int, citation: Citation) -> str:
+    """A marker; its title holds note, heading and sentence, one on each line."""
+    chunk = citation.passage.chunk
+    quote = " ".join(plain_text(citation.quote[:_MAX_QUOTE]).split())
+    quote = _LIST_MARK.sub("", quote)
+    lines = (chunk.document_id, " › ".join(chunk.heading), quote)
+    title = "&#10;".join(_literal(line.translate(_PRIVATE)) for line in lines)
     return (
-        f'<a class="citation" href="#source-{index}-{number}" title="{_literal(place)}">'
-        f"&#91;{number}&#93;</a>"
+        f'<a class="citation" href="#source-{index}-{citation.number}" title="{title}">'
+        f"&#91;{citation.number}&#93;</a>"
     )
 
 
-def _cited(index: int, number: int, passage: Passage, citations: Sequence[Citation]) -> str:
+def _cited(
+    index: int,
+    number: int,
+    passage: Passage,
+    citations: Sequence[Citation],
+    changes: Mapping[str, str],
+) -> str:
     start = passage.chunk.start
     spans = [(citation.start - start, citation.end - start) for citation in citations]
+    change = changes.get(passage.chunk.document_id, "")
+    warning = f'<p class="changed-since">{html.escape(change)}</p>' if change else ""
     return (
         f'<section class="passage cited" id="source-{index}-{number}" tabindex="-1">'
-        f"<h3>{_place(number, passage)}</h3>{_body(passage, spans)}</section>"
+        f"<h3>{_place(number, passage)}</h3>{warning}{_body(passage, spans)}"
+        f"{_note_link(index, number)}</section>"
     )
 
 
 def _uncited(index: int, number: int, passage: Passage) -> str:
     return (
         f'<details class="passage" id="source-{index}-{number}">'
-        f"<summary>{_place(number, passage)}</summary>{_body(passage, ())}</details>"
+        f"<summary>{_place(number, passage)}</summary>{_body(passage, ())}"
+        f"{_note_link(index, number)}</details>"
     )
+
+
+def _note_link(index: int, number: int) -> str:
+    return f'<a class="open-note" href="#note-{index}-{number}">Open in note</a>'
 
 
 def _place(number: int, passage: Passage) -> str:
@@ -162,6 +265,10 @@ def _place(number: int, passage: Passage) -> str:
 
 def _body(passage: Passage, spans: Iterable[Span]) -> str:
     return f'<div class="text">{passage_html(passage.chunk.text, spans)}</div>'
+
+
+def _here(is_here: bool) -> str:
+    return ' class="here"' if is_here else ""
 
 
 def _literal(text: str) -> str:
@@ -198,7 +305,7 @@ def _mark_cited(state: StateCore) -> None:
     for token in state.tokens:
         if token.type.startswith("heading_"):
             # Below the panel's own headings in the page's outline.
-            token.tag = f"h{min(int(token.tag[1]) + 3, 6)}"
+            token.tag = f"h{min(int(token.tag[1]) + state.env.get('lower', 3), 6)}"
         if token.type in ("inline", "fence", "code_block", "math_block"):
             lines = []
             for line in token.content.split("\n"):
@@ -206,6 +313,25 @@ def _mark_cited(state: StateCore) -> None:
                 lines.append(signed)
             text = "\n".join(lines)
             token.content = re.sub(f"{_MARK_OFF}(\\s*){_MARK_ON}", r"\1", text)
+
+
+def _anchor(state: StateCore) -> None:
+    """Give each block that begins at a line of the outline its name."""
+    anchors = dict(state.env.get("anchors", {}))
+    for token in state.tokens:
+        if token.map and token.nesting >= 0 and token.type != "inline" and token.map[0] in anchors:
+            token.attrSet("id", anchors.pop(token.map[0]))
+
+
+def _formula_between_dollars(state: StateInline, silent: bool) -> bool:
+    """As dollarmath has it, but no closing sign that begins a word, as a shell's variables do."""
+    start = state.pos
+    if not _DOLLAR_RULE(state, True):
+        return False
+    ends, state.pos = state.pos, start
+    if state.src[ends : ends + 1].isalnum():
+        return False
+    return _DOLLAR_RULE(state, silent)
 
 
 def _sign_line(line: str, is_prose: bool, state: StateCore, position: int) -> tuple[str, int]:
@@ -299,7 +425,9 @@ def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     parser.use(dollarmath_plugin, allow_digits=False, allow_space=False, double_inline=True)
     parser.use(texmath_plugin, delimiters="brackets")
+    parser.inline.ruler.at("math_inline", _formula_between_dollars)
     parser.core.ruler.after("block", "mark_cited", _mark_cited)
+    parser.core.ruler.after("mark_cited", "anchor", _anchor)
     for name in ("math_inline", "math_inline_double"):
         parser.add_render_rule(name, _render_math)
     for name in ("math_block", "math_block_label"):
@@ -309,4 +437,5 @@ def _parser() -> MarkdownIt:
     return parser
 
 
+_DOLLAR_RULE = math_inline_dollar(allow_space=False, allow_digits=False, allow_double=True)
 _PARSER = _parser()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Page, Request, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = (
@@ -49,6 +49,21 @@ lava.
 | Stratovolcano | steep, because its lava is thick |
 """
 
+LAB = r"""# Lab notes
+
+## What is kinetic energy?
+
+Kinetic energy is $E_k = \frac{1}{2} m v^2$, the energy of a body that moves.
+A kit to measure it costs $5 or $6.
+
+## How is a list sorted in Python?
+
+```python
+numbers = [3, 1, 2]
+print(sorted(numbers))
+```
+"""
+
 HOSTILE_NAME = '<img src=x onerror="window.hacked=1">.md'
 HOSTILE = """# <script>window.hacked=1</script> Quartz
 
@@ -61,14 +76,32 @@ Quartz crystals [grow](javascript:window.hacked=1) in veins ![vein](http://examp
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Server:
-    """Where the pages are, and the folder of notes behind them."""
+    """Where the pages are, the folder of notes behind them, and the process."""
 
-    address: str
     port: int
     corpus: Path
     environment: dict[str, str]
+    log: Path
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "rag_tutor", "serve", "--port", str(self.port)]
+        with self.log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, env=self.environment, stdout=output, stderr=output
+            )
+        _wait_until_ready(self.process, self.port, self.log)
+
+    def stop(self) -> None:
+        if self.process:
+            self.process.terminate()
+            self.process.wait(timeout=20)
 
 
 @dataclass(slots=True)
@@ -87,6 +120,20 @@ class Desk:
             "before => document.querySelectorAll('#chat .bot-row').length > before", arg=before
         )
         self.page.wait_for_selector("#send", timeout=60_000)
+
+    def send(self, question: str) -> None:
+        """Ask, and wait until the answer is being made."""
+        self.page.fill("#question textarea", question)
+        self.page.press("#question textarea", "Enter")
+        self.page.wait_for_selector("#stop")
+
+    def questions(self) -> Locator:
+        """The questions in the chat."""
+        return self.page.locator("#chat .user-row")
+
+    def chats(self) -> Locator:
+        """The conversations in the list."""
+        return self.page.locator("#history-list .open .title")
 
     def answers(self) -> int:
         """How many answers are in the chat."""
@@ -113,6 +160,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     corpus = folder / "corpus"
     corpus.mkdir()
     (corpus / "rivers.md").write_text(RIVERS, encoding="utf-8")
+    (corpus / "lab.md").write_text(LAB, encoding="utf-8")
     (corpus / "volcanoes.md").write_text(VOLCANOES, encoding="utf-8")
     (corpus / HOSTILE_NAME).write_text(HOSTILE, encoding="utf-8")
     port = _free_port()
@@ -121,16 +169,12 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     environment |= {"RAG_TUTOR_DATA": str(folder / "data")}
     # A proxy that answers nothing, as on some networks: the pages must do without it.
     environment |= {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
-    log = folder / "server.log"
-    with log.open("wb") as output:
-        command = [sys.executable, "-m", "rag_tutor", "serve", "--port", str(port)]
-        process = subprocess.Popen(command, env=environment, stdout=output, stderr=output)
+    server = Server(port, corpus, environment, folder / "server.log")
     try:
-        _wait_until_ready(process, port, log)
-        yield Server(f"http://127.0.0.1:{port}", port, corpus, environment)
+        server.start()
+        yield server
     finally:
-        process.terminate()
-        process.wait(timeout=20)
+        server.stop()
 
 
 @pytest.fixture(scope="session")

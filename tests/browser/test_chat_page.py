@@ -80,7 +80,7 @@ def test_a_citation_opens_the_sources_of_its_own_answer(desk: Desk) -> None:
 
 def test_a_new_chat_knows_nothing_of_the_old_one(desk: Desk) -> None:
     desk.ask(MEANDER)
-    desk.page.click("#clear")
+    desk.page.click("#new-chat")
     expect(desk.page.locator("#chat .bot-row")).to_have_count(0)
     expect(desk.page.locator(".sources:visible")).to_have_count(0)
     desk.ask("Why does that happen?")

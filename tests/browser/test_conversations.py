@@ -1,0 +1,342 @@
+"""What a student sees of conversations that last, of sources up close, and of answers in use."""
+
+import re
+
+import pytest
+from playwright.sync_api import BrowserContext, Page, expect
+
+from tests.browser.conftest import HOSTILE_NAME, VOLCANOES, Desk, Server
+
+pytestmark = pytest.mark.browser
+
+MEANDER = "What is a meander?"
+OXBOW = "What is an oxbow lake?"
+MAGMA = "What is magma?"
+BOTH = "What is an oxbow lake and what is a meander?"
+SLOW = 60_000
+
+
+def first_answer(page: Page) -> str:
+    return page.locator("#chat .bot-row .prose").first.inner_text()
+
+
+def test_a_conversation_outlives_reload_browser_and_server(
+    desk: Desk, other_desk: Desk, server: Server
+) -> None:
+    page = desk.page
+    desk.ask(MEANDER)
+    desk.ask(MAGMA)
+    expect(page).to_have_url(re.compile(r"\?chat=[0-9a-f]{32}$"))
+    expect(page.locator("#history-list .open[aria-current]")).to_have_text(MEANDER)
+    answer, address = first_answer(page), page.url
+    marked = page.locator("#newest-sources mark").first.inner_text()
+
+    page.reload()
+    expect(desk.questions()).to_have_text([MEANDER, MAGMA])
+    assert first_answer(page) == answer
+    expect(page.locator("#status")).to_contain_text("Answered in")
+
+    server.stop()
+    server.start()
+    other = other_desk.page
+    other.goto(address)
+    expect(other_desk.questions()).to_have_text([MEANDER, MAGMA])
+    assert first_answer(other) == answer
+    expect(other.locator("#newest-sources mark").first).to_have_text(marked)
+    other.locator("#chat .bot-row").first.locator("a.citation").first.click()
+    expect(other.locator(".sources:visible .asked")).to_have_text(MEANDER)
+    expect(other.locator("#chosen-sources mark").first).to_be_in_viewport()
+    other_desk.ask("Why does it flow there?")
+    expect(other_desk.questions()).to_have_count(3)
+
+
+def test_a_page_that_was_open_while_the_server_restarted_goes_on(
+    desk: Desk, server: Server
+) -> None:
+    desk.ask(MAGMA)
+    server.stop()
+    server.start()
+    desk.page.reload()
+    desk.ask("And where does it come from?")
+    expect(desk.questions()).to_have_text([MAGMA, "And where does it come from?"])
+
+
+def test_a_reload_loses_nothing_of_an_answer_that_is_being_made(desk: Desk) -> None:
+    page = desk.page
+    desk.send(BOTH)
+    page.reload()
+    expect(desk.questions()).to_have_text([BOTH])
+    page.wait_for_selector("#send", timeout=SLOW)
+    expect(page.locator("#status")).to_contain_text("Answered in", timeout=SLOW)
+    expect(page.locator("#chat .bot-row")).to_contain_text("curved lake")
+    expect(page.locator("#newest-sources mark").first).to_be_visible()
+
+
+def test_another_conversation_isnt_disturbed_by_an_answer_in_the_making(
+    desk: Desk, other_desk: Desk
+) -> None:
+    page = desk.page
+    desk.send(BOTH)
+    other_desk.send(MAGMA)
+    expect(other_desk.page.locator("#status")).to_contain_text("Waiting for another")
+    page.click("#new-chat")
+    expect(desk.questions()).to_have_count(0)
+    expect(page.locator("#send")).to_be_visible()
+    expect(desk.chats().first).to_have_text(MAGMA)
+
+    other_desk.page.wait_for_selector("#send", timeout=SLOW)
+    expect(other_desk.page.locator("#chat .bot-row")).to_contain_text("molten")
+    assert "oxbow" not in other_desk.page.locator("#chat").inner_text()
+    expect(desk.questions()).to_have_count(0)
+    expect(page.locator("#newest-sources .passage")).to_have_count(0)
+
+    desk.chats().filter(has_text=BOTH).first.click()
+    expect(desk.questions()).to_have_text([BOTH])
+    expect(page.locator("#status")).to_contain_text("Answered in", timeout=SLOW)
+    desk.chats().filter(has_text=MAGMA).first.click()
+    expect(desk.questions()).to_have_text([MAGMA])
+    page.go_back()
+    expect(desk.questions()).to_have_text([BOTH])
+
+
+def test_conversations_are_renamed_searched_and_deleted_with_undo(desk: Desk) -> None:
+    page = desk.page
+    desk.ask(MEANDER)
+    expect(desk.chats().first).to_have_text(MEANDER)
+    first = page.locator("#history-list li").first
+    first.hover()
+    first.locator(".rename").click()
+    page.fill("#history-list input", '<b>Bends</b> & "loops"')
+    page.press("#history-list input", "Enter")
+    expect(desk.chats().first).to_have_text('<b>Bends</b> & "loops"')
+
+    page.click("#new-chat")
+    expect(desk.questions()).to_have_count(0)
+    desk.ask(MAGMA)
+    page.fill("#search input", "bend course")
+    expect(desk.chats().filter(has_text=MAGMA)).to_have_count(0)
+    expect(desk.chats().filter(has_text="<b>Bends</b>")).to_have_count(1)
+    expect(page.locator("#history-list .excerpt mark").first).to_have_text(
+        re.compile("bend|course", re.IGNORECASE)
+    )
+    page.fill("#search input", "nothing holds this")
+    expect(page.locator("#history-list")).to_contain_text("No conversation")
+    page.fill("#search input", "")
+    expect(desk.chats().first).to_have_text(MAGMA)
+
+    count = desk.chats().count()
+    first.hover()
+    first.locator(".delete").click()
+    expect(desk.questions()).to_have_count(0)
+    expect(desk.chats()).to_have_count(count - 1)
+    page.locator("#deleted .restore").click()
+    expect(desk.questions()).to_have_text([MAGMA])
+    expect(desk.chats()).to_have_count(count)
+    expect(page.locator("#deleted .restore")).to_have_count(0)
+
+
+def test_a_conversation_is_exported_with_its_sources(desk: Desk) -> None:
+    page = desk.page
+    desk.ask(MAGMA)
+    first = page.locator("#history-list li").first
+    first.hover()
+    with page.expect_download() as waiting:
+        first.locator(".export").click()
+    download = waiting.value
+    assert download.suggested_filename == "What-is-magma.md"
+    text = download.path().read_text(encoding="utf-8")
+    assert text.startswith(f"# {MAGMA}\n\n## {MAGMA}\n\n")
+    assert "Sources:\n\n- [1] volcanoes.md" in text
+    assert "molten rock" in text
+
+
+def test_a_marker_shows_its_sentence_to_mouse_and_keyboard(desk: Desk) -> None:
+    page = desk.page
+    desk.ask(MAGMA)
+    card = page.locator("#citation-card")
+    expect(card).to_be_hidden()
+    marker = page.locator("#chat a.citation").first
+    marker.hover()
+    expect(card).to_contain_text("volcanoes.md")
+    expect(card.locator("q")).to_contain_text("molten rock")
+    page.mouse.move(5, 5)
+    expect(card).to_be_hidden()
+    marker.focus()
+    expect(card.locator("q")).to_contain_text("molten rock")
+    page.keyboard.press("Enter")
+    expect(page.locator("#newest-sources .passage.cited").first).to_be_focused()
+
+
+def test_a_source_opens_its_whole_note_at_the_sentence(desk: Desk, server: Server) -> None:
+    page = desk.page
+    note = server.corpus / "volcanoes.md"
+    filler = "".join(f"\n## Part {number}\n\n{'Filler text. ' * 60}\n" for number in range(30))
+    note.write_text(filler + VOLCANOES, encoding="utf-8")
+    try:
+        desk.ask(MAGMA)
+        opening = page.locator("#newest-sources .passage.cited", has_text="volcanoes.md")
+        opening.locator(".open-note").first.click()
+        dialog = page.locator("#note-dialog")
+        expect(dialog.locator("h2").first).to_have_text("volcanoes.md")
+        expect(dialog.locator("mark").first).to_be_in_viewport()
+        expect(dialog.locator("mark").first).to_contain_text("molten rock")
+        expect(dialog.locator("nav a.here")).to_have_text(MAGMA)
+        dialog.locator("nav a", has_text="Part 3").first.click()
+        expect(dialog.locator("article h3", has_text="Part 3").first).to_be_in_viewport()
+        page.keyboard.press("Escape")
+        expect(dialog).to_be_hidden()
+    finally:
+        note.write_text(VOLCANOES, encoding="utf-8")
+
+
+def test_a_cited_note_that_changed_says_so(desk: Desk, server: Server) -> None:
+    page = desk.page
+    note = server.corpus / "volcanoes.md"
+    desk.ask(MAGMA)
+    expect(page.locator(".changed-since")).to_have_count(0)
+    try:
+        note.write_text(VOLCANOES + "\nOne more line.\n", encoding="utf-8")
+        page.reload()
+        changed = page.locator("#newest-sources .changed-since")
+        expect(changed.first).to_contain_text("the sentence is still in it")
+        expect(page.locator("#chat .aside.changed")).to_contain_text("volcanoes.md")
+
+        note.write_text("# Volcanoes\n\nAll is new.\n", encoding="utf-8")
+        page.reload()
+        expect(changed.first).to_contain_text("isn't in it any more")
+        expect(page.locator("#newest-sources mark").first).to_contain_text("molten rock")
+        page.locator("#newest-sources .open-note").first.click()
+        expect(page.locator("#note-view .changed-since")).to_contain_text("any more")
+        page.keyboard.press("Escape")
+
+        note.unlink()
+        page.reload()
+        expect(changed.first).to_contain_text("isn't there any more")
+        expect(page.locator("#chat .bot-row")).to_contain_text("molten")
+    finally:
+        note.write_text(VOLCANOES, encoding="utf-8")
+
+
+def test_an_edited_question_replaces_what_follows(desk: Desk) -> None:
+    page = desk.page
+    desk.ask(MEANDER)
+    desk.ask(MAGMA)
+    page.fill("#question textarea", "a draft")
+    first = desk.questions().first
+    first.hover()
+    first.locator("a.edit").click()
+    expect(page.locator("#question textarea")).to_have_value(MEANDER)
+    expect(page.locator("#edit-notice")).to_contain_text("the turn after it")
+    page.click("#cancel-edit")
+    expect(page.locator("#question textarea")).to_have_value("a draft")
+    expect(desk.questions()).to_have_text([MEANDER, MAGMA])
+
+    first.hover()
+    first.locator("a.edit").click()
+    expect(page.locator("#question textarea")).to_have_value(MEANDER)
+    page.fill("#question textarea", OXBOW)
+    page.press("#question textarea", "Enter")
+    expect(desk.questions()).to_have_text([OXBOW])
+    page.wait_for_selector("#send", timeout=SLOW)
+    expect(page.locator("#chat .bot-row")).to_contain_text("curved lake")
+    page.reload()
+    expect(desk.questions()).to_have_text([OXBOW])
+
+
+def test_an_answer_is_copied_and_rated(desk: Desk) -> None:
+    page = desk.page
+    context: BrowserContext = page.context
+    context.grant_permissions(["clipboard-read", "clipboard-write"])
+    desk.ask(MAGMA)
+    page.locator("#chat .actions .copy").click()
+    expect(page.locator("#status")).to_contain_text("Copied")
+    copied = page.evaluate("navigator.clipboard.readText()")
+    assert "molten rock" in copied
+    assert "Sources:\n\n- [1] volcanoes.md" in copied
+
+    page.locator("#chat .actions .down").click()
+    page.fill("#comment", "Too short.")
+    page.click("#comment-dialog button.primary")
+    expect(page.locator("#comment-dialog")).to_be_hidden()
+    expect(page.locator("#status")).to_contain_text("comment is kept")
+    page.reload()
+    expect(page.locator("#chat .actions .down")).to_have_class(re.compile(r"\bon\b"))
+    page.locator("#chat .actions .down").click()
+    expect(page.locator("#status")).to_contain_text("removed")
+    page.reload()
+    expect(page.locator("#chat .actions .copy")).to_be_visible()
+    expect(page.locator("#chat .actions .on")).to_have_count(0)
+
+
+def test_formulas_and_code_are_shown_and_prices_are_left_alone(desk: Desk) -> None:
+    page = desk.page
+    desk.ask("What is kinetic energy?")
+    answer = page.locator("#chat .bot-row").last
+    expect(answer.locator(".katex").first).to_be_visible()
+    expect(answer).not_to_contain_text("$E_k")
+    expect(page.locator("#newest-sources .katex").first).to_be_visible()
+    expect(page.locator("#newest-sources")).to_contain_text("costs $5 or $6")
+
+    desk.ask("How is a list sorted in Python?")
+    code = page.locator("#chat .bot-row").last.locator(".code_wrap").first
+    expect(code).to_contain_text("sorted(numbers)")
+    expect(code.locator("a.citation")).to_have_count(0)
+    page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    code.hover()
+    code.locator("button").first.click()
+    assert "sorted(numbers)" in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_suggested_follow_ups_lead_on(desk: Desk, server: Server) -> None:
+    page = desk.page
+    desk.ask(MAGMA)
+    suggestion = page.locator("#chat .suggestion").first
+    expect(suggestion).to_be_visible(timeout=SLOW)
+    question = suggestion.inner_text()
+    assert question != MAGMA
+    suggestion.click()
+    expect(desk.questions()).to_have_text([MAGMA, question])
+    page.wait_for_selector("#send", timeout=SLOW)
+    expect(page.locator("#status")).to_contain_text("Answered in")
+    expect(page.locator("#chat .bot-row").first.locator(".suggestion")).to_have_count(0)
+    expect(page.locator("#chat .suggestion", has_text=question)).to_have_count(0)
+
+
+def test_nothing_of_a_hostile_note_runs_in_cards_notes_or_lists(desk: Desk) -> None:
+    page = desk.page
+    question = "What is quartz <img src=x onerror=window.hacked=1> made of?"
+    desk.ask(question)
+    expect(desk.chats().first).to_have_text(question)
+    page.locator("#chat a.citation").first.hover()
+    expect(page.locator("#citation-card b")).to_have_text(HOSTILE_NAME)
+    page.fill("#search input", "<img")
+    expect(page.locator("#history-list .excerpt mark").first).to_have_text("<img")
+    opening = page.locator("#newest-sources .passage.cited", has_text="quartz").first
+    opening.locator(".open-note").click()
+    dialog = page.locator("#note-dialog")
+    expect(dialog.locator("h2").first).to_have_text(HOSTILE_NAME)
+    expect(dialog.locator("nav a").first).to_contain_text("<script>window.hacked=1</script>")
+    expect(dialog.locator("article")).to_contain_text("</textarea>")
+    assert page.evaluate("window.hacked") is None
+    assert page.locator(".gradio-container img").count() == 0
+    assert page.locator("a[href^='javascript']").count() == 0
+
+
+def test_the_list_is_a_drawer_on_a_phone(phone: Desk) -> None:
+    page = phone.page
+    phone.ask(MAGMA)
+    expect(page.locator("#history")).to_be_hidden()
+    page.click("#show-history button")
+    expect(page.locator("#new-chat")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#history")).to_be_hidden()
+    page.click("#show-history button")
+    page.click("#new-chat")
+    expect(page.locator("#history")).to_be_hidden()
+    expect(phone.questions()).to_have_count(0)
+    page.click("#show-history button")
+    phone.chats().first.click()
+    expect(phone.questions()).to_have_text([MAGMA])
+    page.locator("#newest-sources .open-note").first.click()
+    expect(page.locator("#note-dialog mark").first).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth - window.innerWidth") <= 0
