@@ -192,18 +192,24 @@ class Tutor:
         evidence: Sequence[Evidence],
         watch: "_Stopwatch",
     ) -> Iterator[Part]:
-        """The parts of an answer: what is written and supported, or else the best quotations."""
-        generator = self._generator()
+        """The parts of an answer: what is written and supported, or else the best quotations.
+
+        A short answer is one sentence or list; in a normal one, a list is completed from the
+        notes; a detailed one goes on with all that the notes say beside what was written.
+        """
+        generator, length = self._generator(), self.settings.answer_length
         messages = _fitting_prompt(question, passages, history, generator)
         pieces = generator.stream(messages, _MAX_TOKENS)
-        cited: set[tuple[int, int, int]] = set()
-        has_written = False
+        written: list[Part] = []
         with closing(pieces):
             for part in checked_parts(watch.timed(pieces), Grounding(passages)):
+                if length == "short" and written and part.form != "item":
+                    break
                 yield part
-                has_written = True
-                cited.update(map(_place, part.citations))
-        if not has_written or (cited and asks_for_several(question)):
+                written.append(part)
+        cited = {_place(citation) for part in written for citation in part.citations}
+        goes_on = length == "detailed" or (length == "normal" and asks_for_several(question))
+        if not written or (cited and goes_on):
             for item in evidence:
                 citation = _citation(item, passages)
                 if _place(citation) not in cited:

@@ -1,8 +1,10 @@
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from rag_tutor.config import AnswerLength
 from rag_tutor.conversation import MAX_QUESTION_CHARACTERS
 from rag_tutor.corpus import read_document, save_document
 from rag_tutor.domain import Answer, Generator, Turn
@@ -56,6 +58,29 @@ def test_what_no_passage_supports_is_not_shown_but_the_notes_are_quoted(
     assert answer.text.startswith("From your notes:")
     assert f"> - {CROWNED}" in answer.text
     assert not invented or invented not in answer.text
+
+
+REVOLUTION = "The French Revolution began in 1789 with the storming of the Bastille."
+
+
+@pytest.mark.parametrize(("length", "sentences"), [("short", 1), ("normal", 2), ("detailed", 2)])
+def test_a_short_answer_is_one_sentence(
+    make_tutor: MakeTutor, length: AnswerLength, sentences: int
+) -> None:
+    tutor = make_tutor(ScriptedGenerator(f"{CROWNED} {REVOLUTION}"))
+    tutor.settings = replace(tutor.settings, answer_length=length)
+    answer = ask(tutor, QUESTION)
+    assert answer.text.startswith(CROWNED)
+    assert (REVOLUTION in answer.text) is (sentences == 2)
+    assert len([each for each in answer.citations if each.support == "verbatim"]) == sentences
+
+
+def test_only_a_detailed_answer_goes_on_where_no_list_is_asked_for(make_tutor: MakeTutor) -> None:
+    question = "Did the French Revolution begin with the Bastille, and was Napoleon emperor?"
+    for length, is_longer in (("normal", False), ("detailed", True)):
+        tutor = make_tutor(ScriptedGenerator(CROWNED))
+        tutor.settings = replace(tutor.settings, answer_length=length)
+        assert ("From your notes" in ask(tutor, question).text) is is_longer
 
 
 def test_every_marker_has_a_citation_and_none_names_no_passage(make_tutor: MakeTutor) -> None:
