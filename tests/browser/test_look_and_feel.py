@@ -45,9 +45,10 @@ def grave_issues(page: Page, name: str) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_axe_finds_no_grave_issue_on_any_page(desk: Desk, theme: str) -> None:
+@pytest.mark.parametrize(("theme", "width"), [("light", 1280), ("dark", 380)])
+def test_axe_finds_no_grave_issue_on_any_page(desk: Desk, theme: str, width: int) -> None:
     page = desk.page
+    page.set_viewport_size({"width": width, "height": 780})
     page.emulate_media(color_scheme=theme, reduced_motion="reduce")
     page.wait_for_function(
         "t => document.body.classList.contains('dark') === (t === 'dark')", arg=theme
