@@ -55,7 +55,8 @@
   function onShown() {
     const note = title();
     if (!note) {
-      sessionStorage.removeItem(OPEN);
+      // Before the first note, the page may have been loaded anew: then one is to be reopened.
+      if (shown !== null) sessionStorage.removeItem(OPEN);
       return;
     }
     if (note.dataset.shown === shown) return;
