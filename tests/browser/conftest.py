@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Request, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = (
@@ -20,6 +20,7 @@ QUIET = (
     "--disable-component-update --disable-sync"
 ).split()
 START_SECONDS = 120
+expect.set_options(timeout=20_000)  # two cores that also run the models
 
 RIVERS = """# Rivers
 
