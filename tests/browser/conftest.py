@@ -20,6 +20,7 @@ QUIET = (
     "--disable-component-update --disable-sync"
 ).split()
 START_SECONDS = 120
+expect.set_options(timeout=20_000)  # two cores that also run the models
 
 RIVERS = """# Rivers
 
