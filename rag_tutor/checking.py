@@ -22,11 +22,10 @@ _MAX_FAILURES = 2
 class Part:
     """A sentence, list item or code block of an answer, or a quotation in its place.
 
-    `text` ends with the markers of `citations`; only a gap, a sentence that says what the notes
-    don't say, has none.
+    `text` ends with the markers of `citations`, which are never none.
     """
 
-    form: Literal["sentence", "item", "code", "quotation", "gap"]
+    form: Literal["sentence", "item", "code", "quotation"]
     text: str
     citations: tuple[Citation, ...]
 
@@ -50,8 +49,8 @@ def checked_parts(pieces: Iterator[str], grounding: Grounding) -> Iterator[Part]
         if any(bare in earlier for earlier in said):
             return
         said.add(bare)
+        # Whether the notes answer is decided before; the model says too often that they don't.
         if bare.startswith(MISSING):
-            yield Part("gap", bare, ())
             continue
         part = _supported(sentence, bare, grounding) or _replaced(sentence, grounding)
         if part and lead and part.form in ("item", "code") and grounding.knows(lead):

@@ -79,7 +79,7 @@ def select_evidence(
     if not ranked:
         return []
     chosen: list[Evidence] = []
-    if asks_for_several(question):
+    if _ASKS_FOR_SEVERAL.search(question):
         chosen = _list_around(ranked, passages)
     for item in ranked:
         if len(chosen) >= limit or item.score < ranked[0].score - _NEAR_BEST:
@@ -87,11 +87,6 @@ def select_evidence(
         if not any(_repeats(item, other) for other in chosen):
             chosen.append(item)
     return sorted(chosen, key=lambda item: (item.number, item.start))
-
-
-def asks_for_several(question: str) -> bool:
-    """Whether a question wants a list."""
-    return bool(_ASKS_FOR_SEVERAL.search(question))
 
 
 def statement_spans(text: str) -> list[Span]:

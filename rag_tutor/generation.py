@@ -2,7 +2,8 @@
 notes or citations.
 
 The default model comes as a GGUF file. Converting it takes long, so the converted weights
-are kept in the cache folder.
+are kept in the cache folder. An adapter of our own, in models/generator/, makes it answer from
+numbered passages.
 """
 
 import logging
@@ -16,6 +17,7 @@ from typing import Any
 import filelock
 import torch
 from jinja2 import TemplateError
+from safetensors.torch import load_file
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
@@ -39,6 +41,7 @@ from rag_tutor.weights import (
     is_folder,
 )
 
+_ADAPTER = Path(__file__).parent / "models" / "generator" / "adapter.safetensors"
 _LOOP_TOKENS = 8
 transformers_logging.disable_progress_bar()
 _log = logging.getLogger(__name__)
@@ -174,18 +177,36 @@ def _load(name: str, source: str, is_local: bool) -> LanguageModel:
 
 
 def _load_default() -> LanguageModel:
-    """The default generator in bf16, its weights converted at the first call or if damaged."""
+    """The default generator in bf16 with its adapter, converted again if the copy is damaged."""
     folder = default_generator_folder()
     try:
-        return _load(DEFAULT_GENERATOR, str(folder), is_local=True)
+        return _load_adapted(folder)
     except Exception as error:  # noqa: BLE001  (whatever is wrong with a cached copy)
         _log.warning("the converted weights are damaged (%s); converting again", error)
         shutil.rmtree(folder)
-        return _load(DEFAULT_GENERATOR, str(default_generator_folder()), is_local=True)
+        return _load_adapted(default_generator_folder())
+
+
+def _load_adapted(folder: Path) -> LanguageModel:
+    """The model in a folder with what training/train_generator.py learnt added to its layers."""
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.bfloat16, local_files_only=True
+    )
+    learnt = load_file(_ADAPTER)
+    with torch.no_grad():
+        for name in {key.rpartition(".")[0] for key in learnt}:
+            weight = model.get_submodule(name).weight
+            up, down = learnt[f"{name}.up"].float(), learnt[f"{name}.down"].float()
+            weight.copy_(weight.float() + up @ down)
+    return LanguageModel(DEFAULT_GENERATOR, model.eval(), tokenizer)
 
 
 def default_generator_folder() -> Path:
-    """The folder of the converted weights. Raises ModelUnavailableError."""
+    """The folder of the published weights, converted at the first call, without the adapter.
+
+    Raises ModelUnavailableError.
+    """
     file = default_generator_file()
     folder = converted_generator_folder()
     cache = folder.parent

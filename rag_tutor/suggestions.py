@@ -2,6 +2,7 @@
 notes answer. Knows nothing of how they are shown.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 
 from rag_tutor.chunking import headings
@@ -12,6 +13,9 @@ from rag_tutor.words import content_words
 _MOST = 3
 _FARTHEST = 8
 _MAX_TRIED = 8
+_ASKS = re.compile(
+    r"(?:what|which|who|when|where|why|how|is|are|can|do|does)\b|.*\?$", re.IGNORECASE
+)
 _GENERAL = frozenset(
     "introduction intro overview summary conclusion conclusions references example examples notes "
     "contents index appendix answer answers solution exercise exercises further reading".split()
@@ -67,8 +71,8 @@ def _heading_above(citation: Citation) -> str:
 
 
 def _question(heading: str) -> str:
-    if heading.endswith("?"):
-        return heading
+    if _ASKS.match(heading):
+        return f"{heading.rstrip('?. ')}?"
     if not set(heading.lower().split()) - _GENERAL or not content_words(heading):
         return ""
     return f"What do my notes say about {heading}?"

@@ -75,12 +75,15 @@ def test_a_short_answer_is_one_sentence(
     assert len([each for each in answer.citations if each.support == "verbatim"]) == sentences
 
 
-def test_only_a_detailed_answer_goes_on_where_no_list_is_asked_for(make_tutor: MakeTutor) -> None:
+@pytest.mark.parametrize(("length", "goes_on"), [("short", False), ("normal", True)])
+def test_what_else_the_notes_say_follows_unless_the_answer_is_to_be_short(
+    make_tutor: MakeTutor, length: AnswerLength, goes_on: bool
+) -> None:
+    tutor = make_tutor(ScriptedGenerator(CROWNED))
+    tutor.settings = replace(tutor.settings, answer_length=length)
     question = "Did the French Revolution begin with the Bastille, and was Napoleon emperor?"
-    for length, is_longer in (("normal", False), ("detailed", True)):
-        tutor = make_tutor(ScriptedGenerator(CROWNED))
-        tutor.settings = replace(tutor.settings, answer_length=length)
-        assert ("From your notes" in ask(tutor, question).text) is is_longer
+    answer = ask(tutor, question)
+    assert (f"From your notes:\n\n> - {REVOLUTION}" in answer.text) is goes_on
 
 
 def test_every_marker_has_a_citation_and_none_names_no_passage(make_tutor: MakeTutor) -> None:
