@@ -9,7 +9,7 @@ nothing is written to it once it is stopped.
 import logging
 import queue
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
@@ -18,7 +18,8 @@ from typing import Literal, cast
 from rag_tutor.conversation import check_question
 from rag_tutor.conversations import Conversations, SavedTurn, State
 from rag_tutor.domain import Answer, Turn
-from rag_tutor.errors import TutorError
+from rag_tutor.errors import IndexMissingError, TutorError
+from rag_tutor.store import Store
 from rag_tutor.suggestions import suggest_questions
 from rag_tutor.tutor import Reply, Tutor
 
@@ -27,7 +28,9 @@ _NOTHING_YET = Answer("", (), (), refused=False)
 _BROKEN = "Something went wrong in the tutor itself. The terminal shows what."
 _PATIENCE_SECONDS = 1.0
 
-Stage = Literal["waiting", "searching", "reading", "writing", "done", "stopped", "failed"]
+Stage = Literal[
+    "waiting", "indexing", "searching", "reading", "writing", "done", "stopped", "failed"
+]
 ENDED: frozenset[Stage] = frozenset({"done", "stopped", "failed"})
 
 
@@ -57,11 +60,17 @@ class _Job:
 
 
 class Answering:
-    """Answers the questions of all conversations, in the order in which they are asked."""
+    """Answers the questions of all conversations, in the order in which they are asked.
 
-    def __init__(self, tutor: Tutor, conversations: Conversations) -> None:
+    `await_index` blocks until the first index is there, or can't be made.
+    """
+
+    def __init__(
+        self, tutor: Tutor, conversations: Conversations, await_index: Callable[[], object]
+    ) -> None:
         self.tutor = tutor
         self.conversations = conversations
+        self._await_index = await_index
         self._changed = threading.Condition()
         self._jobs: dict[int, _Job] = {}
         self._waiting: queue.SimpleQueue[_Job] = queue.SimpleQueue()
@@ -174,13 +183,24 @@ class Answering:
         saved = self.conversations.turns(turn.conversation)
         earlier = takewhile(lambda each: each.id != turn.id, saved)
         history = [each.turn for each in earlier if each.turn.answer.text]
-        job.hashes = self.tutor.store.manifest.documents
+        job.hashes = self._first_store(job).manifest.documents
         replies = cast("Generator[Reply]", self.tutor.reply(turn.turn.question, history))
         with closing(replies):
             for reply in replies:
                 if not self._advance(job, reply):
                     return
         self._suggest(job, history)
+
+    def _first_store(self, job: _Job) -> Store:
+        try:
+            return self.tutor.store
+        except IndexMissingError:
+            with self._changed:
+                if not job.over:
+                    job.progress = replace(job.progress, stage="indexing")
+                    self._changed.notify_all()
+            self._await_index()
+            return self.tutor.store
 
     def _advance(self, job: _Job, reply: Reply) -> bool:
         """Keep what is new of an answer; False if it was stopped."""

@@ -48,7 +48,7 @@ def conversations(tmp_path: Path) -> Conversations:
 @pytest.fixture
 def make_answering(make_tutor: MakeTutor, conversations: Conversations) -> MakeAnswering:
     def make(generator: Generator | None = None) -> Answering:
-        return Answering(make_tutor(generator), conversations)
+        return Answering(make_tutor(generator), conversations, lambda: None)
 
     return make
 
@@ -189,3 +189,20 @@ def test_suggestions_are_neighbouring_headings_that_the_notes_answer(
     assert not asked.turn.answer.refused
     assert "mitochondrion" in asked.turn.answer.citations[0].quote
     assert CHLOROPLAST not in conversations.turns("c1")[1].suggestions, "it was asked already"
+
+
+def test_a_question_asked_before_there_is_an_index_waits_for_it(
+    make_tutor: MakeTutor, conversations: Conversations, index: Path
+) -> None:
+    pointer = index / "CURRENT"
+    build = pointer.read_bytes()
+    pointer.unlink()
+    stages = []
+
+    def build_index() -> None:
+        stages.append(answering.running("c").stage)
+        pointer.write_bytes(build)
+
+    answering = Answering(make_tutor(ScriptedGenerator(CROWNED)), conversations, build_index)
+    assert CROWNED in answer(answering, "c", QUESTION).turn.answer.text
+    assert stages == ["indexing"]

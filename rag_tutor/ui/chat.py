@@ -23,12 +23,14 @@ from rag_tutor.conversations import Conversations, Rating
 from rag_tutor.corpus import read_document, scan_corpus
 from rag_tutor.errors import CorpusError, TutorError
 from rag_tutor.export import answer_text, conversation_text
+from rag_tutor.live import LiveIndex
 from rag_tutor.tutor import Tutor
 from rag_tutor.ui import chat_view, history, render
 
 Update = dict[Any, Any]
 
 _EXAMPLES = 4
+_FIRST_INDEX_SECONDS = 3600.0
 _QUESTION = re.compile(r"^\s*(?:#{1,6}\s|\d{1,3}[.)]\s|\*\*).{10,80}\?[*_\s]*$", re.MULTILINE)
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
 _WELCOME = "## What would you like to understand?\n\nEvery answer comes from your own notes."
@@ -107,10 +109,11 @@ def example_questions(corpus: Path) -> list[str]:
     return random.sample(found, min(_EXAMPLES, len(found)))
 
 
-def chat_page(tutor: Tutor, settings: Settings) -> Callable[[gr.Blocks], None]:
+def chat_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> Callable[[gr.Blocks], None]:
     """Build the chat page; what it returns connects it to the page that it is a part of."""
     conversations = Conversations(settings.conversations_file)
-    desk = _Desk(settings.corpus, conversations, Answering(tutor, conversations))
+    answering = Answering(tutor, conversations, lambda: live.wait(_FIRST_INDEX_SECONDS))
+    desk = _Desk(settings.corpus, conversations, answering)
     kept = (_text("conversation-id"), _text("following"), _number(), _number(), _text("draft"))
     with gr.Row(elem_id="desk", equal_height=True):
         with gr.Column(elem_id="history", min_width=200):

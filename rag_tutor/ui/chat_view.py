@@ -125,6 +125,8 @@ def _answer(saved: SavedTurn, index: int, is_made: bool, is_newest: bool, corpus
 def _doing(now: Progress) -> str:
     if now.stage == "waiting":
         return "Waiting for another conversation's answer…"
+    if now.stage == "indexing":
+        return "Reading your notes for the first time…"
     if now.stage == "reading":
         return f"Reading {_passages(len(now.turn.answer.passages))}…"
     return "Writing…" if now.stage == "writing" else "Searching your notes…"

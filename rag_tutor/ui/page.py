@@ -96,7 +96,7 @@ def build_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> gr.Blocks:
         timer = gr.Timer(_SECONDS_BETWEEN_LOOKS)
         with gr.Tabs(elem_id="pages"):
             with gr.Tab("Chat"):
-                connect_chat = chat_page(tutor, settings)
+                connect_chat = chat_page(tutor, settings, live)
             with gr.Tab("Notes") as notes_tab:
                 list_notes, draft, lists = notes_page(lambda: tutor.settings, live, chip, timer)
             with gr.Tab("Settings") as settings_tab:
