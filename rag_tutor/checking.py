@@ -1,5 +1,5 @@
 """Turns what a generator writes into an answer whose every sentence is supported: checks each one
-as soon as it is complete, and quotes the notes in its place where it isn't.
+as soon as it is complete, and leaves it out if nothing supports it.
 
 It knows nothing of how passages are found or of what a model is.
 """
@@ -20,7 +20,7 @@ _MAX_FAILURES = 2
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A sentence, list item or code block of an answer, or a quotation in its place.
+    """A sentence, list item or code block that was written, or a quotation.
 
     `text` ends with the markers of `citations`, which are never none.
     """
@@ -33,9 +33,8 @@ class Part:
 def checked_parts(pieces: Iterator[str], grounding: Grounding) -> Iterator[Part]:
     """What the passages support of a text that arrives in pieces, a sentence at a time.
 
-    An unsupported sentence is replaced by the one of the notes that it was most likely made from,
-    or left out. After the second one, or a repetition, nothing more is read: a small model that
-    has left the notes seldom comes back.
+    After the second sentence that isn't supported, or a repetition, nothing more is read: a small
+    model that has left the notes seldom comes back.
     """
     said: set[str] = set()
     lead, failures = "", 0
@@ -52,13 +51,13 @@ def checked_parts(pieces: Iterator[str], grounding: Grounding) -> Iterator[Part]
         # Whether the notes answer is decided before; the model says too often that they don't.
         if bare.startswith(MISSING):
             continue
-        part = _supported(sentence, bare, grounding) or _replaced(sentence, grounding)
+        part = _supported(sentence, bare, grounding)
         if part and lead and part.form in ("item", "code") and grounding.knows(lead):
             part = Part(part.form, f"{lead}\n\n{part.text}", part.citations)
         lead = ""
         if part:
             yield part
-        failures += part is None or part.form == "quotation"
+        failures += part is None
         if failures == _MAX_FAILURES:
             return
 
@@ -95,11 +94,6 @@ def _supported(sentence: str, bare: str, grounding: Grounding) -> Part | None:
     if LIST_MARK.match(sentence):
         return Part("item", f"- {bare} {markers}", citations)
     return Part("sentence", f"{bare} {markers}", citations)
-
-
-def _replaced(sentence: str, grounding: Grounding) -> Part | None:
-    nearest = grounding.nearest(sentence)
-    return quoted_part(nearest) if nearest else None
 
 
 def _sentences(pieces: Iterator[str]) -> Iterator[str]:

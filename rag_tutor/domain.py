@@ -77,7 +77,7 @@ class Answer:
     """What the student reads. Each marker `[n]` in `text` has a citation numbered n.
 
     Markers stand outside code and in the order of `citations`. `passages` are those that were
-    read, in order: `[n]` is `passages[n - 1]`; the generator is shown their best sentences.
+    read, in order: `[n]` is `passages[n - 1]`; the generator is shown the first of them.
     A refusal has no citations; its passages are what was found instead.
     """
 

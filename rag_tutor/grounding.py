@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 
 from rag_tutor.chunking import plain_text
 from rag_tutor.domain import Citation, Message, Passage, Span, Support, Turn
-from rag_tutor.evidence import statement_spans
 from rag_tutor.sentences import LIST_MARK, TABLE_RULE, sentence_spans
 from rag_tutor.words import claim_words, numbers, share_in_order
 
@@ -31,7 +30,6 @@ _MIN_WORDS = 2
 # Of the words of a claim, so many are the sentence's own; the others may be those of its headings.
 _OWN = 0.5
 _IN_ORDER = 0.5
-_NEAR = 0.5
 
 _OPENING = re.compile(r"\A(?:yes|no|by contrast|instead|however|so|then)\b,?\s+", re.IGNORECASE)
 _NEGATION = re.compile(
@@ -68,11 +66,6 @@ class _Statement:
         in_order = share_in_order(own, self.words)
         return in_order if in_order >= _IN_ORDER and _agrees(claim, self.text) else 0.0
 
-    def nearness(self, claim: str) -> float:
-        """The share of a claim's words that it holds."""
-        claimed = set(claim_words(claim)) - JOINING
-        return len(claimed & set(self.words)) / max(len(claimed), 1)
-
 
 class Grounding:
     """The sentences of some passages, to check what is written about them."""
@@ -105,15 +98,6 @@ class Grounding:
         claimed = [number for number in claimed_numbers(sentence) if number in best]
         chosen = claimed or sorted(best, key=lambda number: -best[number][0])[:1]
         return tuple(best[number][1] for number in chosen)
-
-    def nearest(self, sentence: str) -> Citation | None:
-        """The sentence of the notes that an unsupported one was most likely made from."""
-        claim = _claim(sentence)
-        quotable = [each for each in self._statements if _is_statement(each.citation)]
-        nearest = max(quotable, key=lambda each: each.nearness(claim), default=None)
-        if nearest is None or nearest.nearness(claim) < _NEAR:
-            return None
-        return nearest.citation
 
     def knows(self, text: str) -> bool:
         """Whether each word of a text, which claims nothing by itself, is one of the passages'."""
@@ -199,12 +183,6 @@ def _statement(number: int, passage: Passage, span: Span) -> _Statement:
 def _claim(sentence: str) -> str:
     """What a written sentence claims, without markers and the words that lead to it."""
     return _OPENING.sub("", plain_text(bare_sentence(sentence)), count=1)
-
-
-def _is_statement(citation: Citation) -> bool:
-    chunk = citation.passage.chunk
-    span = citation.start - chunk.start, citation.end - chunk.start
-    return span in statement_spans(chunk.text)
 
 
 def _table_head(text: str, at: int) -> str:

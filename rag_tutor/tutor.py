@@ -38,6 +38,8 @@ _RELEVANT = 0.48
 _TYPED_WEIGHT = 0.5
 _EARLIER_WEIGHT = 0.2
 _MAX_QUOTATIONS: dict[AnswerLength, int] = {"short": 1, "normal": 3, "detailed": 6}
+# The generator reads the best passages only: reading five takes twice as long.
+_WRITTEN_FROM = 3
 _MAX_TOKENS = 200
 # What a chat template adds around the messages, at most.
 _TEMPLATE_TOKENS = 64
@@ -197,7 +199,7 @@ class Tutor:
         evidence. A short answer is one sentence or list, or one quotation.
         """
         generator, length = self._generator(), self.settings.answer_length
-        messages = _fitting_prompt(question, passages, history, generator)
+        messages = _fitting_prompt(question, passages[:_WRITTEN_FROM], history, generator)
         pieces = generator.stream(messages, _MAX_TOKENS)
         written: list[Part] = []
         with closing(pieces):

@@ -54,7 +54,7 @@ def parts_of(text: str) -> list[Part]:
         ),
         (
             "The Eiffel Tower was built in 1887 by Gustave Eiffel. [1] The sea is salty. [2]",
-            f"From your notes:\n\n> - {TOWER} [1]\n\nThe sea is salty. [2]",
+            "The sea is salty. [2]",
         ),
         ("Bananas grow in warm countries. [1] The sea is salty. [2]", "The sea is salty. [2]"),
         (f"{TOWER} [1] {TOWER} [1] The sea is salty. [2]", f"{TOWER} [1]"),

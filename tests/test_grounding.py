@@ -108,13 +108,6 @@ def test_code_is_supported_by_the_same_code(code: str, is_supported: bool) -> No
     assert bool(grounding.find(f"```python\n{code}\n```")) is is_supported
 
 
-def test_what_a_wrong_sentence_was_made_from_is_found() -> None:
-    nearest = Grounding(NOTES).nearest("The Eiffel Tower was built in 1887 by Gustave Eiffel.")
-    assert nearest is not None
-    assert (nearest.quote, nearest.support) == (EIFFEL, "quoted")
-    assert Grounding(NOTES).nearest("Bananas grow in warm countries.") is None
-
-
 @given(st.sampled_from(NOTES))
 def test_every_sentence_of_the_notes_supports_itself(found: Passage) -> None:
     for start, end in statement_spans(found.chunk.text):
