@@ -36,6 +36,7 @@ def test_a_conversation_outlives_reload_browser_and_server(
     assert first_answer(page) == answer
     expect(page.locator("#status")).to_contain_text("Answered in")
 
+    page.evaluate("window.isOfBefore = true")
     server.stop()
     server.start()
     other = other_desk.page
@@ -46,7 +47,9 @@ def test_a_conversation_outlives_reload_browser_and_server(
     other.locator("#chat .bot-row").first.locator("a.citation").first.click()
     expect(other.locator(".sources:visible .asked")).to_have_text(MEANDER)
     expect(other.locator("#chosen-sources mark").first).to_be_in_viewport()
-    # The page that was open all the while goes on as well.
+    # The page that was open all the while loads itself again and goes on as well.
+    page.wait_for_function("!window.isOfBefore", timeout=SLOW)
+    expect(desk.questions()).to_have_text([MEANDER, MAGMA])
     desk.ask("And where does it come from?")
     expect(desk.questions()).to_have_count(3)
 
