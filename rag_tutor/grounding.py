@@ -71,7 +71,6 @@ class Grounding:
     """The sentences of some passages, to check what is written about them."""
 
     def __init__(self, passages: Sequence[Passage]) -> None:
-        self._passages = passages
         self._statements = [
             _statement(number, passage, span)
             for number, passage in enumerate(passages, start=1)

@@ -99,6 +99,10 @@ def test_a_folder_that_is_moved_away_and_comes_back_is_seen(
     until(live, lambda state: state.changes and state.changes.added == ("term/a.md",))
     (corpus / "term").rename(corpus.parent / "away")
     until(live, lambda state: state.changes and state.changes.removed == ("term/a.md",))
+    assert "Quarks" not in found(tutor, "quark particle")
+    (corpus.parent / "away").rename(corpus / "term")
+    until(live, lambda state: state.changes and state.changes.added == ("term/a.md",))
+    assert "Quarks" in found(tutor, "quark particle")
 
 
 def test_questions_are_answered_while_it_is_built(
