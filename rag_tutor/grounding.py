@@ -3,6 +3,7 @@ written, quotes the notes; knows nothing of models or of how passages are found.
 
 A written sentence counts as supported if one sentence of one passage, with the headings above it,
 holds all of its words, its numbers whole, most of them in the same order, and is negated if it is.
+A word of a heading may be added, but not take the place of what the sentence speaks of.
 That can be checked without a model, and errs on the side of quoting.
 """
 
@@ -32,6 +33,7 @@ _OWN = 0.5
 _IN_ORDER = 0.5
 
 _OPENING = re.compile(r"\A(?:yes|no|by contrast|instead|however|so|then)\b,?\s+", re.IGNORECASE)
+_LABEL = re.compile(r"[^.:]{1,60}:\s")
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nor|neither|without|cannot)\b|n['’]t\b", re.IGNORECASE
 )
@@ -41,17 +43,22 @@ _SYSTEM = (
     "Answer the question from the numbered notes, in their own words. After each sentence put the "
     "number of its note, like [1]. If the notes don't hold the answer, say what they don't say."
 )
+_MAX_HEADINGS = 3
 _EARLIER_TURNS = 2
 _EARLIER_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
-    """A sentence of a passage; `context` are the words of its headings and its table's head."""
+    """A sentence of a passage; `context` are the words of its headings and its table's head.
+
+    The first of its words are those of its label, as in "Definition: …".
+    """
 
     citation: Citation
     text: str
     words: tuple[str, ...]
+    label_words: int
     context: frozenset[str]
 
     def support(self, claim: str) -> float:
@@ -62,6 +69,9 @@ class _Statement:
         if not own or len(own) < _OWN * (len(claimed) - len(joining)):
             return 0.0
         if not {*own, *joining, *self.context}.issuperset(claimed):
+            return 0.0
+        is_added_to = len(own) + len(joining) < len(claimed)
+        if is_added_to and min(map(self.words.index, own)) > self.label_words:
             return 0.0
         in_order = share_in_order(own, self.words)
         return in_order if in_order >= _IN_ORDER and _agrees(claim, self.text) else 0.0
@@ -153,6 +163,16 @@ def escape_markers(text: str) -> str:
     return re.sub(r"\[(?=\d[\d,\s]*\])", "[\u2060", text)
 
 
+def closest_headings(passages: Sequence[Passage]) -> dict[str, int]:
+    """The headings that a refusal names, each with the number of its first passage."""
+    found: dict[str, int] = {}
+    for number, passage in enumerate(passages, start=1):
+        heading = escape_markers(" > ".join(passage.chunk.heading[-2:]))
+        if heading and len(found) < _MAX_HEADINGS:
+            found.setdefault(heading, number)
+    return found
+
+
 def quotation(citation: Citation) -> str:
     """A sentence of the notes as a Markdown block quote with its marker.
 
@@ -175,8 +195,14 @@ def _statement(number: int, passage: Passage, span: Span) -> _Statement:
     text = plain_text(chunk.text[slice(*span)])
     above = " ".join([*chunk.heading, _table_head(chunk.text, span[0])])
     citation = Citation(number, passage, chunk.start + span[0], chunk.start + span[1], "quoted")
-    words = tuple(claim_words(text))
-    return _Statement(citation, f"{above} {text}", words, frozenset(claim_words(above)))
+    label = _LABEL.match(text)
+    return _Statement(
+        citation,
+        f"{above} {text}",
+        tuple(claim_words(text)),
+        len(claim_words(label[0])) if label else 0,
+        frozenset(claim_words(above)),
+    )
 
 
 def _claim(sentence: str) -> str:

@@ -6,7 +6,7 @@ import functools
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, TypedDict, TypeVar
@@ -27,9 +27,10 @@ from rag_tutor.domain import (
 )
 from rag_tutor.errors import StaleIndexError
 from rag_tutor.evidence import Evidence, rank_evidence, select_evidence
-from rag_tutor.grounding import Grounding, escape_markers, prompt
+from rag_tutor.grounding import Grounding, closest_headings, prompt
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Query, Retrieval, Weights, retrieve
 from rag_tutor.weights import model_identity
+from rag_tutor.words import content_words, words
 
 # Below this relevance the notes are taken to hold no answer. Chosen with the default models on the
 # questions in benchmarks/questions and the development set.
@@ -176,7 +177,7 @@ class Tutor:
                 answer = _answer(parts, found.passages)
                 yield Reply("writing", Turn(question, standalone, answer), watch.read())
         if not parts:
-            answer = _refusal(found.passages)
+            answer = _refusal(question, found.passages, store.vocabulary)
         yield Reply("done", Turn(question, standalone, answer), watch.read())
 
     def _evidence(self, store: stores.Store, question: str, found: Retrieval) -> list[Evidence]:
@@ -318,12 +319,17 @@ def _answer(parts: Sequence[Part], passages: tuple[Passage, ...]) -> Answer:
     return Answer(joined(parts), citations, passages, refused=False)
 
 
-def _refusal(passages: tuple[Passage, ...]) -> Answer:
-    headings = dict.fromkeys(" > ".join(passage.chunk.heading[-2:]) for passage in passages)
-    closest = "\n".join(f"- {heading}" for heading in list(filter(None, headings))[:3])
+def _refusal(question: str, passages: tuple[Passage, ...], vocabulary: Set[str]) -> Answer:
+    """What is said instead of an answer: which words no note holds, and what comes closest."""
     text = "I can't find this in your notes."
+    strange = [word for word in words(question) if set(content_words(word)) - vocabulary]
+    if strange:
+        text += (
+            f" None of them mentions {' or '.join(f'“{word}”' for word in dict.fromkeys(strange))}."
+        )
+    closest = [f"- {line}" for line in closest_headings(passages)]
     if closest:
-        text += f" The closest headings are:\n\n{escape_markers(closest)}"
+        text += "\n\nThe closest headings are:\n\n" + "\n".join(closest)
     return Answer(text, (), passages, refused=True)
 
 

@@ -79,6 +79,23 @@ def test_a_row_of_a_table_is_read_with_its_head(sentence: str, quote: str | None
     assert [citation.quote for citation in found] == ([quote] if quote else [])
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence", "is_supported"),
+    [
+        ("It has many layers.", "A deep network has many layers.", True),
+        ("Structure: it has many layers.", "A deep network has many layers.", True),
+        ("NLP stands for natural language processing.", "NLP stands for language.", True),
+        ("NLP stands for natural language processing.", "A deep network stands for it.", False),
+        ("The decoder has many layers.", "A deep network has many layers.", False),
+    ],
+)
+def test_a_heading_names_what_a_sentence_leaves_open_but_replaces_nothing(
+    text: str, sentence: str, is_supported: bool
+) -> None:
+    grounding = Grounding([passage(text, heading=("Deep networks",))])
+    assert bool(grounding.find(sentence)) == is_supported
+
+
 def test_how_a_sentence_is_supported_is_told() -> None:
     grounding = Grounding([passage(TABLE), *NOTES])
     assert [each.support for each in grounding.find(EIFFEL)] == ["verbatim"]

@@ -215,6 +215,14 @@ def test_each_marker_tells_its_own_sentence() -> None:
     assert sentences == ["First.", "Second.", "Second."]
 
 
+def test_a_refusal_links_its_headings_to_their_passages_and_shows_the_rest_as_text() -> None:
+    text = "I can't find <b>this</b>.\n\n- Biology > Cells\n- Biology > Other"
+    refusal = Answer(text, (), (passage("It does."),), refused=True)
+    page = Page(answer_markdown(Turn("?", "?", refusal), 2))
+    assert [link["href"] for link in page.attributes("a")] == ["#source-2-1"]
+    assert not page.attributes("b")
+
+
 @pytest.mark.parametrize(
     "text",
     ["see `x[1]` there", "```\nx[1]\n```", "```\nx[1]", r"\(x[1]\)", "$$x[1]$$", "nothing [7]"],

@@ -121,6 +121,7 @@ def test_a_question_beyond_the_notes_is_declined_without_asking_a_model(
     answer = ask(make_tutor(generator), "How do I bake sourdough bread?")
     assert answer.refused
     assert "can't find" in answer.text
+    assert "None of them mentions “bake” or “sourdough” or “bread”" in answer.text
     assert answer.citations == ()
     assert generator.prompts == []
 

@@ -20,7 +20,8 @@ from mdit_py_plugins.dollarmath.index import math_inline_dollar
 from mdit_py_plugins.texmath import texmath_plugin
 
 from rag_tutor.chunking import Heading, plain_text
-from rag_tutor.domain import Citation, Passage, Turn
+from rag_tutor.domain import Answer, Citation, Passage, Turn
+from rag_tutor.grounding import closest_headings
 
 Span = tuple[int, int]
 
@@ -69,6 +70,8 @@ def answer_markdown(turn: Turn, index: int) -> str:
         searched = f'<span class="searched">Searched for: {_literal(turn.standalone)}</span>\n\n'
     if not turn.answer.text:
         return searched + _WAITING
+    if turn.answer.refused:
+        return searched + _refusal(turn.answer, index)
     waiting: dict[int, list[Citation]] = {}
     for citation in reversed(turn.answer.citations):
         waiting.setdefault(citation.number, []).append(citation)
@@ -209,6 +212,21 @@ def _answer_part(match: re.Match[str], index: int, waiting: dict[int, list[Citat
     if match["tag"]:
         return "&lt;"
     return match[0]
+
+
+def _refusal(answer: Answer, index: int) -> str:
+    """A refusal, with the headings that it names as links to their passages."""
+    numbers = closest_headings(answer.passages)
+    lines = []
+    for line in answer.text.split("\n"):
+        item = line.removeprefix("- ")
+        shown = _literal(item.translate(_PRIVATE))
+        if number := numbers.get(item):
+            note = _literal(answer.passages[number - 1].chunk.document_id.translate(_PRIVATE))
+            href = f"#source-{index}-{number}"
+            shown = f'- <a class="nearest" href="{href}" title="{note}">{shown}</a>'
+        lines.append(shown)
+    return "\n".join(lines)
 
 
 def _citation_link(index: int, citation: Citation) -> str:
