@@ -15,6 +15,7 @@ from rag_tutor.sentences import LIST_MARK, sentence_spans
 
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _QUOTED = "From your notes:\n\n"
+_ENDS = (".", "!", ".”", '."', ".)", "$", "`")
 _MAX_FAILURES = 2
 
 
@@ -93,7 +94,8 @@ def _supported(sentence: str, bare: str, grounding: Grounding) -> Part | None:
         return Part("code", f"{bare}\n\n{markers}", citations)
     if LIST_MARK.match(sentence):
         return Part("item", f"- {bare} {markers}", citations)
-    return Part("sentence", f"{bare} {markers}", citations)
+    # Without its end it is a title, or was cut off.
+    return Part("sentence", f"{bare} {markers}", citations) if bare.endswith(_ENDS) else None
 
 
 def _sentences(pieces: Iterator[str]) -> Iterator[str]:

@@ -101,6 +101,12 @@ def searchable_text(chunk: Chunk) -> SearchableText:
     return SearchableText(text.rstrip("\n"), tuple(spans))
 
 
+def is_title(chunk: Chunk, span: Span) -> bool:
+    """Whether a sentence of a chunk is one of its titles, which can be long and look like one."""
+    line = clean_heading(chunk.text[slice(*span)])
+    return any(line and line in heading for heading in chunk.heading)
+
+
 @dataclass(frozen=True, slots=True)
 class Heading:
     """A heading, or a line that serves as one: its depth in the outline from 1, and its line."""

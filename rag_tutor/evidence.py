@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rag_tutor.chunking import clean_heading, plain_text
+from rag_tutor.chunking import is_title, plain_text
 from rag_tutor.domain import Passage, Span, Vectors
 from rag_tutor.sentences import LIST_MARK, TABLE_RULE, sentence_spans
 from rag_tutor.words import content_words, words
@@ -61,7 +61,7 @@ def rank_evidence(
     evidence = []
     for number, (passage, own) in enumerate(zip(passages, scores, strict=True), start=1):
         for sentence, span in _statements(passage.chunk.text):
-            if _is_heading(passage, span):
+            if is_title(passage.chunk, span):
                 continue
             held = wanted.keys() & set(content_words(_in_context(passage, span)))
             share = sum(wanted[word] for word in held) / total
@@ -117,12 +117,6 @@ def _states_something(text: str, span: Span) -> bool:
         return not ("|" in below and TABLE_RULE.fullmatch(below))  # the head of a table
     finished = sentence.rstrip("*_`)\"'”’")[-1:] in ".!…;" or LIST_MARK.match(sentence)
     return bool(finished) or "\n" in sentence or len(words(sentence)) > _MAX_TITLE_WORDS
-
-
-def _is_heading(passage: Passage, span: Span) -> bool:
-    """A title can be long and have sentences of its own; the chunk knows its titles."""
-    line = clean_heading(passage.chunk.text[slice(*span)])
-    return any(line and line in heading for heading in passage.chunk.heading)
 
 
 def _in_context(passage: Passage, span: Span) -> str:

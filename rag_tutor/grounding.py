@@ -12,7 +12,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from rag_tutor.chunking import plain_text
+from rag_tutor.chunking import is_title, plain_text
 from rag_tutor.domain import Citation, Message, Passage, Span, Support, Turn
 from rag_tutor.sentences import LIST_MARK, TABLE_RULE, sentence_spans
 from rag_tutor.words import claim_words, numbers, share_in_order
@@ -64,6 +64,8 @@ class _Statement:
     def support(self, claim: str) -> float:
         """The share of a claim's words that stand in the same order; 0 if it isn't supported."""
         claimed = claim_words(claim)
+        if self.context.issuperset(claimed):
+            return 0.0  # a title
         own = [word for word in claimed if word in self.words]
         joining = [word for word in claimed if word in JOINING and word not in self.words]
         if not own or len(own) < _OWN * (len(claimed) - len(joining)):
@@ -86,6 +88,7 @@ class Grounding:
             for number, passage in enumerate(passages, start=1)
             for span in sentence_spans(passage.chunk.text)
             if not passage.chunk.text[slice(*span)].rstrip("*_` ").endswith("?")
+            and not is_title(passage.chunk, span)
         ]
 
     def find(self, sentence: str) -> tuple[Citation, ...]:
@@ -122,8 +125,9 @@ class Grounding:
 
 
 def claimed_numbers(sentence: str) -> list[int]:
-    """The numbers of a sentence's markers."""
-    return [int(number) for marker in MARKER.findall(sentence) for number in marker.split(",")]
+    """The different numbers of a sentence's markers, in order."""
+    found = (int(number) for marker in MARKER.findall(sentence) for number in marker.split(","))
+    return list(dict.fromkeys(found))
 
 
 def prompt(
