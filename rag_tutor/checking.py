@@ -9,8 +9,16 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from rag_tutor.chunking import clean_heading
 from rag_tutor.domain import Citation
-from rag_tutor.grounding import MARKER, MISSING, Grounding, bare_sentence, quotation
+from rag_tutor.grounding import (
+    MARKER,
+    MISSING,
+    Grounding,
+    bare_sentence,
+    escape_markers,
+    quotation,
+)
 from rag_tutor.sentences import LIST_MARK, sentence_spans
 
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
@@ -21,7 +29,7 @@ _MAX_FAILURES = 2
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A sentence, list item or code block that was written, or a quotation.
+    """A sentence, list item or code block that was written, an item of the notes, or a quotation.
 
     `text` ends with the markers of `citations`, which are never none.
     """
@@ -66,6 +74,17 @@ def checked_parts(pieces: Iterator[str], grounding: Grounding) -> Iterator[Part]
 def quoted_part(citation: Citation) -> Part:
     """A sentence of the notes, marked as a quotation."""
     return Part("quotation", quotation(citation), (citation,))
+
+
+def listed_parts(heading: str, citations: Sequence[Citation]) -> Iterator[Part]:
+    """The items of a list in the notes, below its heading."""
+    lead = f"{escape_markers(heading).rstrip(':?')}:\n\n"
+    for citation in citations:
+        text = " ".join(bare_sentence(citation.quote).split())
+        if text.rstrip("*_`").endswith(":") or text.startswith("#"):
+            text = clean_heading(text)
+        yield Part("item", f"{lead}- {escape_markers(text)} [{citation.number}]", (citation,))
+        lead = ""
 
 
 def joined(parts: Sequence[Part]) -> str:

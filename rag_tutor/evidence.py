@@ -12,7 +12,6 @@ from rag_tutor.sentences import LIST_MARK, TABLE_RULE, sentence_spans
 from rag_tutor.words import content_words, words
 
 _MIN_WORDS = 4
-_MAX_LIST = 10
 _MAX_TITLE_WORDS = 14
 _COVERAGE_WEIGHT = 0.2
 # Each rank that its passage stands lower costs a sentence this much.
@@ -24,13 +23,6 @@ _NO_STATEMENT = re.compile(
     r"\s*(?:#|!\[)|.*https?://|.*[?:][*_`\s]*$|\s*\d{1,3}[.)]\s+\*\*.*\*\*\s*$", re.DOTALL
 )
 _LABEL = re.compile(r"[*_`]*(?:answer|ans|solution|a)[`*_]*:[`*_]*\s+", re.IGNORECASE)
-_ASKS_FOR_SEVERAL = re.compile(
-    r"\b(?:list|name (?:all|the|some)|give me|collect|every|all the|steps?|what are|which are"
-    r"|(?:what|which) (?:\w+ ){0,2}(?:\w+s) (?:are|do|can|does|did|have|could|should)"
-    r"|kinds?|types?|options|ways|techniques|methods|challenges|advantages|drawbacks"
-    r"|applications|strategies|examples)\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +62,9 @@ def rank_evidence(
     return sorted(evidence, key=lambda item: -item.score)
 
 
-def select_evidence(
-    question: str, ranked: Sequence[Evidence], passages: Sequence[Passage], limit: int
-) -> list[Evidence]:
-    """Choose what to quote: the best sentences, or the best one's whole list if several are asked
-    for. In the order of the passages and of their text.
-    """
-    if not ranked:
-        return []
+def select_evidence(ranked: Sequence[Evidence], limit: int) -> list[Evidence]:
+    """Choose what to quote: the best sentences, in the order of the passages and of their text."""
     chosen: list[Evidence] = []
-    if _ASKS_FOR_SEVERAL.search(question):
-        chosen = _list_around(ranked, passages)
     for item in ranked:
         if len(chosen) >= limit or item.score < ranked[0].score - _NEAR_BEST:
             break
@@ -133,17 +117,6 @@ def _evidence(number: int, passage: Passage, span: Span, score: float) -> Eviden
         text=chunk.text[span[0] : span[1]],
         score=score - _RANK_PENALTY * (number - 1),
     )
-
-
-def _list_around(ranked: Sequence[Evidence], passages: Sequence[Passage]) -> list[Evidence]:
-    """The items of the passage of the best list item, if one is among the best sentences."""
-    near = [item for item in ranked[:5] if LIST_MARK.match(item.text)]
-    if not near:
-        return []
-    items = [
-        item for item in ranked if item.number == near[0].number and LIST_MARK.match(item.text)
-    ]
-    return sorted(items, key=lambda item: item.start)[:_MAX_LIST]
 
 
 def _repeats(item: Evidence, other: Evidence) -> bool:

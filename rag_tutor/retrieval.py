@@ -61,12 +61,13 @@ class Retrieval:
     answers: the sum of its cosine similarity to the standalone question and the reader's weighed
     logit. `relevance` is the best cosine similarity of a passage to the typed or the standalone
     question, plus 0.3 times the share of the question's words that the passages hold, rare words
-    counting more; from about 0 to 1.3.
+    counting more; from about 0 to 1.3. `reading` is the best passage's logit by the reader.
     """
 
     passages: tuple[Passage, ...]
     sentences: tuple[Vectors, ...]
     relevance: float
+    reading: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +112,9 @@ def retrieve(
     rows = sorted(set().union(*(found_by[name] for name, weight in searched.items() if weight)))
     candidates = _candidates(store, rows, matches, [query.weight for query in queries], weights)
     best = list(islice(_without_repetitions(store, candidates), max(limit, weights.read)))
+    reading = _LOWEST_LOGIT
     if weights.reader:
-        _read(store, reader, queries[-1].text, best[: weights.read], weights.reader)
+        reading = _read(store, reader, queries[-1].text, best[: weights.read], weights.reader)
         for unread in best[weights.read :]:
             unread.sentences += weights.reader * _LOWEST_LOGIT
         best.sort(key=lambda candidate: -candidate.score)
@@ -132,6 +134,7 @@ def retrieve(
         passages,
         tuple(each.sentences for each in best[:limit]),
         similarity + _COVERAGE_WEIGHT * covered,
+        reading,
     )
 
 
@@ -172,8 +175,10 @@ def _candidates(
 
 def _read(
     store: Store, reader: Reader, question: str, candidates: Sequence[_Candidate], weight: float
-) -> None:
-    """Add to the scores of passages and sentences what the reader makes of them."""
+) -> float:
+    """Add to the scores of passages and sentences what the reader makes of them; returns its best
+    logit.
+    """
     texts = [searchable_text(store.chunks[each.row]) for each in candidates]
     readings = reader.read(
         question, [each.text for each in texts], [each.sentences for each in texts]
@@ -184,6 +189,7 @@ def _read(
         candidate.score += weight * (reading.relevance - lowest)
         logits = np.maximum(reading.evidence, _LOWEST_LOGIT)
         candidate.sentences += (weight * logits).astype(np.float32)
+    return max((reading.relevance for reading in readings), default=_LOWEST_LOGIT)
 
 
 def _without_repetitions(store: Store, candidates: Iterable[_Candidate]) -> Iterator[_Candidate]:

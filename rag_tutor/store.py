@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag_tutor.atomic import replace_file, sync_file, sync_folder
-from rag_tutor.domain import Chunk, Vectors
+from rag_tutor.domain import Chunk, Span, Vectors
 from rag_tutor.errors import IndexMissingError, StaleIndexError
 
 FORMAT = 2
@@ -52,7 +52,9 @@ class Manifest:
 
 
 class Store:
-    """An index in memory: `chunks[row]`, with the vectors and the words of each row."""
+    """An index in memory: `chunks[row]`, with the vectors and the words of each row. The chunks of
+    a note stand together, in its order.
+    """
 
     def __init__(
         self,
@@ -71,6 +73,15 @@ class Store:
         self._sentences = sentences
         self._sentence_starts = sentence_starts
         self._bm25 = bm25
+        self._places: dict[str, Span] = {}
+        for row, chunk in enumerate(chunks):
+            start, _ = self._places.get(chunk.document_id, (row, row))
+            self._places[chunk.document_id] = start, row + 1
+
+    def chunks_of(self, document_id: str) -> Sequence[Chunk]:
+        """The chunks of a note, in its order."""
+        start, end = self._places[document_id]
+        return self.chunks[start:end]
 
     def nearest(self, vector: Vectors, limit: int) -> Hits:
         """Rows by falling cosine similarity to a vector of shape (dimension,)."""

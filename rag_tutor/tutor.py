@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypedDict, TypeVar
 
 from rag_tutor import store as stores
-from rag_tutor.checking import Part, checked_parts, joined, quoted_part
+from rag_tutor.checking import Part, checked_parts, joined, listed_parts, quoted_part
 from rag_tutor.config import AnswerLength, Settings
 from rag_tutor.conversation import check_question, standalone_question
 from rag_tutor.domain import (
@@ -28,6 +28,7 @@ from rag_tutor.domain import (
 from rag_tutor.errors import StaleIndexError
 from rag_tutor.evidence import Evidence, rank_evidence, select_evidence
 from rag_tutor.grounding import Grounding, closest_headings, prompt
+from rag_tutor.listing import Listing, asks_for_several, cited_items, find_listing
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Query, Retrieval, Weights, retrieve
 from rag_tutor.weights import model_identity
 from rag_tutor.words import content_words, words
@@ -42,10 +43,13 @@ _MAX_QUOTATIONS: dict[AnswerLength, int] = {"short": 1, "normal": 3, "detailed":
 # The generator reads the best passages only: reading five takes twice as long.
 _WRITTEN_FROM = 3
 _MAX_TOKENS = 200
+# A list is shown if the reader finds it at most so much worse than the best passage, in logits.
+_LIST_MARGIN = 1.5
 # What a chat template adds around the messages, at most.
 _TEMPLATE_TOKENS = 64
 
 Model = TypeVar("Model")
+Piece = TypeVar("Piece")
 Stage = Literal["searching", "reading", "writing", "done"]
 
 
@@ -169,36 +173,43 @@ class Tutor:
         answer = replace(answer, passages=found.passages)
         yield Reply("reading", Turn(question, standalone, answer), watch.read())
 
-        evidence = self._evidence(store, standalone, found)
-        parts: list[Part] = []
-        if evidence:
-            for part in self._parts(standalone, found.passages, history, evidence, watch):
-                parts.append(part)
-                answer = _answer(parts, found.passages)
-                yield Reply("writing", Turn(question, standalone, answer), watch.read())
-        if not parts:
+        passages = found.passages
+        parts: Iterator[Part] = iter(())
+        if found.relevance >= _RELEVANT:
+            if listing := self._listing(store, standalone, found):
+                passages, items = cited_items(listing, found.passages)
+                parts = watch.timed(listed_parts(listing.heading[-1], items))
+            else:
+                parts = self._parts(store, standalone, found, history, watch)
+        shown: list[Part] = []
+        for part in parts:
+            shown.append(part)
+            answer = _answer(shown, passages)
+            yield Reply("writing", Turn(question, standalone, answer), watch.read())
+        if not shown:
             answer = _refusal(question, found.passages, store.vocabulary)
         yield Reply("done", Turn(question, standalone, answer), watch.read())
 
-    def _evidence(self, store: stores.Store, question: str, found: Retrieval) -> list[Evidence]:
-        """The sentences to answer from; none if the question is beyond the notes."""
-        if found.relevance < _RELEVANT:
-            return []
-        ranked = rank_evidence(question, found.passages, found.sentences, store.rarity)
-        limit = _MAX_QUOTATIONS[self.settings.answer_length]
-        return select_evidence(question, ranked, found.passages, limit)
+    def _listing(self, store: stores.Store, question: str, found: Retrieval) -> Listing | None:
+        """The list that a question asks for, if it answers about as well as the best passage."""
+        if not asks_for_several(question):
+            return None
+        listing = find_listing(question, found.passages, store.chunks_of, self._reader())
+        is_near = listing and listing.relevance > found.reading - _LIST_MARGIN
+        return listing if is_near else None
 
     def _parts(
         self,
+        store: stores.Store,
         question: str,
-        passages: Sequence[Passage],
+        found: Retrieval,
         history: Sequence[Turn],
-        evidence: Sequence[Evidence],
         watch: "_Stopwatch",
     ) -> Iterator[Part]:
         """The parts of an answer: what is written and supported, then quotations of the other
         evidence. A short answer is one sentence or list, or one quotation.
         """
+        passages = found.passages
         generator, length = self._generator(), self.settings.answer_length
         messages = _fitting_prompt(question, passages[:_WRITTEN_FROM], history, generator)
         pieces = generator.stream(messages, _MAX_TOKENS)
@@ -212,7 +223,8 @@ class Tutor:
         if length == "short" and written:
             return
         cited = {_place(citation) for part in written for citation in part.citations}
-        for item in evidence:
+        ranked = rank_evidence(question, passages, found.sentences, store.rarity)
+        for item in select_evidence(ranked, _MAX_QUOTATIONS[length]):
             citation = _citation(item, passages)
             if _place(citation) not in cited:
                 yield quoted_part(citation)
@@ -347,7 +359,7 @@ class _Stopwatch:
         yield
         self._timings[name] = round(self._elapsed() - before, 1)
 
-    def timed(self, pieces: Iterator[str]) -> Iterator[str]:
+    def timed(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
         """The same pieces; the first one is noted."""
         for piece in pieces:
             self._timings["first_token"] = self._timings["first_token"] or self._elapsed()

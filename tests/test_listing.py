@@ -1,0 +1,126 @@
+from collections.abc import Sequence
+
+import pytest
+
+from rag_tutor.chunking import chunk_document
+from rag_tutor.domain import Chunk, Document, Passage, Reading, Span
+from rag_tutor.listing import asks_for_several, cited_items, find_listing, list_items
+from rag_tutor.words import content_words
+
+NOTE = """# Rocks
+
+## Kinds of rock
+
+There are three kinds.
+
+### Igneous rock
+
+It forms when magma cools down. Granite is one of them.
+
+### Sedimentary rock
+
+It forms when sand and mud harden. Sandstone is one of them.
+
+### Metamorphic rock
+
+It forms when heat and pressure change a rock. Marble is one of them.
+
+## How to tell minerals apart
+
+Look at these signs:
+
+- **Streak:** the colour of the powder. It is surer than the colour of the piece.
+  - use a plate of porcelain
+- **Hardness:** what it scratches
+- **Lustre:** how it shines
+
+## Questions for the exam
+
+### What is a rock?
+
+A rock is made of minerals.
+
+### What is a mineral?
+
+A mineral has a crystal structure.
+"""
+
+
+def chunks_of(note: str) -> list[Chunk]:
+    """Small chunks, so that each section has its own."""
+    document = Document("rocks.md", "Rocks", note, "")
+    return chunk_document(document, lambda text: len(text.split()), 40)
+
+
+def texts(heading: tuple[str, ...]) -> list[str]:
+    return [item.text for item in list_items(chunks_of(NOTE), heading)]
+
+
+def test_the_items_of_a_section_are_its_sub_headings() -> None:
+    assert texts(("Rocks", "Kinds of rock")) == [
+        "### Igneous rock",
+        "### Sedimentary rock",
+        "### Metamorphic rock",
+    ]
+
+
+def test_or_its_list_items_each_with_its_first_sentence_and_none_within_another() -> None:
+    assert texts(("Rocks", "How to tell minerals apart", "Look at these signs")) == [
+        "- **Streak:** the colour of the powder.",
+        "- **Hardness:** what it scratches",
+        "- **Lustre:** how it shines",
+    ]
+
+
+def test_items_that_stand_in_different_chunks_are_one_list() -> None:
+    items = "\n".join(f"- the {word} step of the work is done with care" for word in "abcdefghij")
+    chunks = chunks_of(f"# Steps\n\n{items}\n")
+    assert len(chunks) > 1
+    assert len(list_items(chunks, ("Steps",))) == 10
+
+
+def test_questions_are_no_list_of_answers() -> None:
+    assert texts(("Rocks", "Questions for the exam")) == []
+
+
+class WordReader:
+    """Finds a text relevant by the words of the question that it holds."""
+
+    def read(
+        self, question: str, texts: Sequence[str], sentences: Sequence[Sequence[Span]]
+    ) -> list[Reading]:
+        wanted = set(content_words(question))
+        return [Reading(len(wanted & set(content_words(text))), ()) for text in texts]
+
+    def carried_words(self, question: str, conversation: str) -> list[tuple[str, float]]:
+        return []
+
+
+def test_a_list_is_found_from_one_of_its_items_and_cites_them_all() -> None:
+    chunks = chunks_of(NOTE)
+    one = next(chunk for chunk in chunks if chunk.heading[-1] == "Sedimentary rock")
+    found = (Passage(one, 0.5, ("dense",)),)
+    listing = find_listing("What kinds of rock are there?", found, lambda _: chunks, WordReader())
+    assert listing is not None
+    assert listing.heading == ("Rocks", "Kinds of rock")
+    passages, citations = cited_items(listing, found)
+    assert passages[0] == found[0]
+    assert [citation.number for citation in citations] == [2, 1, 3]
+    assert [citation.quote for citation in citations] == [item.text for item in listing.items]
+    for citation in citations:
+        assert NOTE[citation.start : citation.end] == citation.quote
+        assert passages[citation.number - 1] == citation.passage
+
+
+@pytest.mark.parametrize(
+    ("question", "several"),
+    [
+        ("List the kinds of rock", True),
+        ("what are the steps of glycolysis", True),
+        ("Which methods can I use?", True),
+        ("What is a rock?", False),
+        ("Why is marble hard?", False),
+    ],
+)
+def test_a_question_asks_for_several_or_for_one(question: str, several: bool) -> None:
+    assert asks_for_several(question) == several
