@@ -1,7 +1,7 @@
 """Measures the answers: what they cover, what supports them, what is declined, and how long it
 takes; beside the same model merely prompted, and beside plain quotation.
 
-    python benchmarks/answers.py [--questions FILE …] [--system NAME …] [--sheet FILE]
+    python benchmarks/answers.py [--questions FILE …] [--system NAME …] [--sheet FILE] [--curve]
 
 The questions and conversations over the notes in corpus/ are by default those in
 benchmarks/questions/; each has a reference answer and key points. Prints a table with a row for
@@ -16,6 +16,9 @@ each system and group of questions:
 - words, first, whole: medians of an answer's words, and of the milliseconds to its first part
   and to its end.
 
+--curve prints instead what share of the unanswerable questions is declined, and where the relevance
+is then drawn, for shares of the answerable ones that are answered.
+
 SHEET receives every answer of our own in Markdown, to be read and judged.
 """
 
@@ -27,9 +30,11 @@ from pathlib import Path
 from statistics import fmean, median
 from typing import Any
 
+import numpy as np
+
 from rag_tutor.chunking import plain_text
 from rag_tutor.config import Settings, cache_folder
-from rag_tutor.domain import Message, TextStream, Turn
+from rag_tutor.domain import Answer, Message, TextStream, Turn
 from rag_tutor.evaluation import read_items
 from rag_tutor.generation import default_generator_folder
 from rag_tutor.grounding import MARKER, MISSING, Grounding, prompt, without_markers
@@ -83,9 +88,13 @@ def main() -> None:
     parser.add_argument("--questions", nargs="+", type=Path, default=own, metavar="FILE")
     parser.add_argument("--system", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--sheet", type=Path, metavar="FILE")
+    parser.add_argument("--curve", action="store_true")
     options = parser.parse_args()
     settings = Settings(corpus=NOTES, index=cache_folder() / "benchmarks" / "notes" / "index")
     update_index(NOTES, settings.index, open_tutor(settings).encoder)
+    if options.curve:
+        print(curve(options.questions, open_tutor(settings)))
+        return
     print("| system | questions |", " | ".join(COLUMNS), "|")
     print("|---" * (len(COLUMNS) + 2) + "|")
     for name in options.system:
@@ -109,6 +118,30 @@ def ask_all(files: Sequence[Path], ask: Ask) -> Iterator[Asked]:
                 whole = (time.perf_counter() - started) * 1000
                 yield Asked("follow-ups" if history else group, each, turn, first, whole)
                 history = (*history, turn)
+
+
+def curve(files: Sequence[Path], tutor: Tutor) -> str:
+    """How many unanswerable questions are declined if so many answerable ones are answered."""
+    relevance: dict[bool, list[float]] = {True: [], False: []}
+    for path in files:
+        for item in read_items(path):
+            history: tuple[Turn, ...] = ()
+            for each in item.get("turns", [item]):
+                standalone, found = tutor.find(each["question"], history)
+                relevance[each["answerable"]].append(found.relevance)
+                answer = Answer("", (), found.passages, refused=False)
+                history = (*history, Turn(each["question"], standalone, answer))
+    answerable, others = (np.array(relevance[kind]) for kind in (True, False))
+    above = (answerable[:, None] > others).mean()
+    lines = [
+        f"{len(answerable)} answerable questions and {len(others)} others, AUC {above:.3f}\n",
+        "| answered | declined | relevance |",
+        "|---|---|---|",
+    ]
+    for share in (0.99, 0.98, 0.97, 0.95, 0.92, 0.9, 0.85, 0.8):
+        least = np.quantile(answerable, 1 - share)
+        lines.append(f"| {share:.2f} | {(others < least).mean():.3f} | {least:.3f} |")
+    return "\n".join(lines)
 
 
 def ours(settings: Settings) -> Ask:

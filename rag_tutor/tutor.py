@@ -147,12 +147,18 @@ class Tutor:
 
         `answer.refused` tells that a question is beyond the notes. Raises as `reply` does.
         """
+        standalone, found = self.find(question, history, limit)
+        refused = found.relevance < _RELEVANT
+        return Turn(question.strip(), standalone, Answer("", (), found.passages, refused))
+
+    def find(
+        self, question: str, history: Sequence[Turn] = (), limit: int | None = None
+    ) -> tuple[str, Retrieval]:
+        """The standalone question, and what is found for it. Raises as `reply` does."""
         question = check_question(question)
         store = self._open_store()
         standalone = standalone_question(question, history, self._reader(), store.vocabulary)
-        found = self._retrieve(store, question, standalone, history, limit)
-        refused = found.relevance < _RELEVANT
-        return Turn(question, standalone, Answer("", (), found.passages, refused))
+        return standalone, self._retrieve(store, question, standalone, history, limit)
 
     def reply(self, question: str, history: Sequence[Turn] = ()) -> Iterator[Reply]:
         """Answer a question; closing the iterator stops the generator.

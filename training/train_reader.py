@@ -2,18 +2,21 @@
 
     python training/train_reader.py DATA_FOLDER WORK_FOLDER [--steps N]
 
-DATA_FOLDER holds `grounded/train.jsonl` (SQuAD; passages of FairytaleQA and PubMedQA) and
-`rewriting/*.jsonl` (CANARD, TREC CAsT, iKAT). The weights start from the default encoder's.
-For each token the model gives three logits, used at different places:
+Two passes: `general`, over DATA_FOLDER, which holds `grounded/train.jsonl` (SQuAD; passages of
+FairytaleQA and PubMedQA) and `rewriting/*.jsonl` (CANARD, TREC CAsT, iKAT), starts from the default
+encoder's weights; `notes`, twice over `training/data/` without the subjects that are held out, with
+some of the first pass's again, starts from what the first one made. For each token the model gives
+three logits, used at different places:
 
 - RELEVANCE, at the first token: whether the passage answers the question;
 - EVIDENCE, averaged over the tokens of a sentence: whether that sentence answers it;
 - CARRY, at the words of a conversation: whether a person who writes the follow-up as a question
   of its own takes the word over.
 
-Passages of the hybrid list that don't hold the answer are the negatives, and the right-looking
-passage of an unanswerable question. WORK_FOLDER receives the mined groups, a checkpoint every
-few minutes, from which a second call goes on, and at the end `reader/`.
+The negatives are passages of the hybrid list or of the same note that don't hold the answer, the
+right-looking passages of unanswerable questions, and right passages without the sentences that
+answer. WORK_FOLDER receives the mined groups, for each pass a checkpoint every few minutes, from
+which a second call goes on, and at its end `general/` and `notes/`.
 """
 
 import argparse
@@ -29,13 +32,20 @@ from typing import Any
 import bm25s
 import numpy as np
 import torch
+from check_data import parts
 from torch.nn import functional
+from train_generator import DATA as NOTES
+from train_generator import HELD_OUT, Example, read_examples
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
+from rag_tutor.chunking import SearchableText, searchable_text
 from rag_tutor.config import DEFAULT_ENCODER
 from rag_tutor.conversation import conversation_text
+from rag_tutor.domain import Span
 from rag_tutor.encoding import load_encoder
+from rag_tutor.grounding import Grounding, claimed_numbers
 from rag_tutor.reading import CARRY, EVIDENCE, LABELS, RELEVANCE
+from rag_tutor.sentences import sentence_spans
 from rag_tutor.weights import default_encoder_folder
 from rag_tutor.words import STOPWORDS, content_words, words
 
@@ -44,29 +54,36 @@ SEED = 7
 # of the others, the passages serve as negatives.
 ROWS = {"squad1dev": 8000, "squad2dev": 2500, "fairytaleqa": 2500, "pubmedqa": 300}
 NEGATIVES = 3
-PASSAGE_TOKENS = 176
+PASSAGE_TOKENS = 224
 CONVERSATION_TOKENS = 192
 GROUPS_IN_BATCH = 6
 CONVERSATIONS_IN_BATCH = 12
 CONVERSATION_EPOCHS = 2
 LEARNING_RATE = 8e-5
+NOTES_EPOCHS = 2
+NOTES_LEARNING_RATE = 5e-5
+# Of the first pass, so many groups are read again with the notes, and the follow-ups once.
+GROUPS_AGAIN = 1500
+# How often the right passage is also shown without its answer, and with how many words at least.
+DEPRIVED = 0.6
+DEPRIVED_WORDS = 12
 WARM_UP = 0.06
-PAIR_LOSS_WEIGHT = 0.3
+PAIR_LOSS_WEIGHT = 0.4
 CHECKPOINT_SECONDS = 240
 
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A passage as the application writes it, and which of its sentences answer."""
+    """A passage as the application writes it, its sentences, and which of them answer."""
 
-    title: str
-    sentences: list[str]
+    text: str
+    sentences: list[Span]
     supporting: list[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A question with passages; the first answers it if it has a supporting sentence."""
+    """A question with passages; those that have a supporting sentence answer it."""
 
     question: str
     candidates: list[Candidate]
@@ -103,7 +120,15 @@ def main() -> None:
     ]
     follow_ups = list(read_follow_ups(options.data / "rewriting"))
     print(f"{len(groups)} groups, {len(follow_ups)} follow-ups", flush=True)
-    train(make_batches(groups, follow_ups), options.work, options.steps)
+    general, notes = options.work / "general", options.work / "notes"
+    if not general.exists():
+        batches = make_batches(groups, follow_ups * CONVERSATION_EPOCHS)
+        train(batches, default_encoder_folder(), general, LEARNING_RATE, options.steps)
+    of_notes = list(notes_groups())
+    print(f"{len(of_notes)} groups of notes", flush=True)
+    again = random.Random(SEED).sample(groups, GROUPS_AGAIN)
+    batches = make_batches([*of_notes, *map(deprive, again)], follow_ups)
+    train(batches, general, notes, NOTES_LEARNING_RATE, options.steps)
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
@@ -124,7 +149,7 @@ def make_groups(rows: Sequence[dict[str, Any]]) -> Iterator[Group]:
     passages = {passage["id"]: passage for row in rows for passage in row["passages"]}
     pool = [candidate_of(passage, []) for passage in passages.values()]
     names = list(passages)
-    texts = [f"{candidate.title}\n{' '.join(candidate.sentences)}" for candidate in pool]
+    texts = [candidate.text for candidate in pool]
     lists = hybrid_lists(texts, [row["question"] for row in rows])
     for row, ranked in zip(rows, lists, strict=True):
         own = {passage["id"] for passage in row["passages"]}
@@ -146,8 +171,69 @@ def make_groups(rows: Sequence[dict[str, Any]]) -> Iterator[Group]:
 
 
 def candidate_of(passage: dict[str, Any], supporting: list[int]) -> Candidate:
-    title = passage["title"].replace("_", " ")
-    return Candidate(title, list(passage["sentences"]), supporting)
+    text, spans = passage["title"].replace("_", " ") + "\n", []
+    for sentence in passage["sentences"]:
+        spans.append((len(text), len(text) + len(sentence)))
+        text += sentence + " "
+    return Candidate(text.rstrip(), spans, supporting)
+
+
+def notes_groups() -> Iterator[Group]:
+    """The examples of study notes that aren't held out, as often as there are epochs."""
+    examples = [example for example in read_examples(NOTES) if example.subject not in HELD_OUT]
+    for _ in range(NOTES_EPOCHS):
+        for example in examples:
+            candidates = list(candidates_of(example))
+            yield deprive(Group(vary(example.standalone), candidates))
+
+
+def candidates_of(example: Example) -> Iterator[Candidate]:
+    """The passages of an example, without those that hold a part of the answer and aren't cited."""
+    written = [] if example.kind == "missing" else list(parts(example.answer))
+    cited = [claimed_numbers(part) for part in written]
+    for number, passage in enumerate(example.passages, start=1):
+        own = [part for part, numbers in zip(written, cited, strict=True) if number in numbers]
+        grounding = Grounding([passage])
+        found = searchable_text(passage.chunk)
+        starts = [start for start, _ in sentence_spans(passage.chunk.text)]
+        if not own:
+            if not any(grounding.find(part) for part in written):
+                yield Candidate(found.text, list(found.sentences), [])
+            continue
+        supporting = set()
+        for part in own:
+            citations = grounding.find(part)
+            supporting |= {starts.index(c.start) for c in citations} or {most_alike(part, found)}
+        yield Candidate(found.text, list(found.sentences), sorted(supporting))
+
+
+def most_alike(part: str, found: SearchableText) -> int:
+    """The sentence that holds most of a part's words."""
+    wanted = set(content_words(part))
+    held = [len(wanted & set(content_words(found.text[slice(*s)]))) for s in found.sentences]
+    return held.index(max(held))
+
+
+def deprive(group: Group) -> Group:
+    """Now and then the group with one of its right passages also without its answer."""
+    right = [each for each in group.candidates if each.supporting]
+    if not right or random.random() > DEPRIVED:
+        return group
+    rest = without_support(random.choice(right))
+    if len(content_words(rest.text)) < DEPRIVED_WORDS or not rest.sentences:
+        return group
+    return Group(group.question, [*group.candidates, rest])
+
+
+def without_support(candidate: Candidate) -> Candidate:
+    """The passage with its supporting sentences cut out."""
+    heading = candidate.text[: candidate.sentences[0][0]]
+    text, spans = heading, []
+    for number, span in enumerate(candidate.sentences):
+        if number not in candidate.supporting:
+            spans.append((len(text), len(text) + span[1] - span[0]))
+            text += candidate.text[slice(*span)] + candidate.text[span[1] : span[1] + 1]
+    return Candidate(text.rstrip(), spans, [])
 
 
 def hybrid_lists(texts: Sequence[str], questions: Sequence[str]) -> Iterator[list[int]]:
@@ -209,28 +295,28 @@ def follow_up(row: dict[str, Any], asked: list[str], answer: str) -> FollowUp:
 
 def make_batches(groups: Sequence[Group], follow_ups: Sequence[FollowUp]) -> list[Batch]:
     """Items of similar length together, the batches in random order."""
-    by_length = sorted(groups, key=lambda group: max(map(_length, group.candidates)))
+    by_length = sorted(groups, key=lambda group: max(len(c.text) for c in group.candidates))
     conversations = sorted(follow_ups, key=lambda item: len(item.conversation))
     batches: list[Batch] = list(_cut(by_length, GROUPS_IN_BATCH))
-    batches += list(_cut(conversations, CONVERSATIONS_IN_BATCH)) * CONVERSATION_EPOCHS
+    batches += list(_cut(conversations, CONVERSATIONS_IN_BATCH))
     random.Random(SEED).shuffle(batches)
     return batches
-
-
-def _length(candidate: Candidate) -> int:
-    return sum(map(len, candidate.sentences))
 
 
 def _cut(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-def train(batches: Sequence[Batch], work: Path, steps: int | None) -> None:
-    """One pass over the batches, from the last checkpoint if there is one."""
-    base = str(default_encoder_folder())
-    tokenizer = AutoTokenizer.from_pretrained(base)
+def train(
+    batches: Sequence[Batch], base: Path, made: Path, learning_rate: float, steps: int | None
+) -> None:
+    """One pass over the batches with the weights of `base`, from its last checkpoint if there is
+    one; `made` receives the result.
+    """
+    tokenizer = AutoTokenizer.from_pretrained(str(default_encoder_folder()))
     model = AutoModelForTokenClassification.from_pretrained(
         base,
+        dtype=torch.float32,
         num_labels=len(LABELS),
         id2label=dict(enumerate(LABELS)),
         label2id={label: number for number, label in enumerate(LABELS)},
@@ -241,9 +327,9 @@ def train(batches: Sequence[Batch], work: Path, steps: int | None) -> None:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     model.to(device).train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=LEARNING_RATE, weight_decay=0.01)
+    optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda at: _rate(at / len(batches)))
-    checkpoint, step = work / "checkpoint.pt", 0
+    checkpoint, step = made.with_suffix(".checkpoint.pt"), 0
     states = {"model": model, "optimizer": optimizer, "schedule": schedule}
     if checkpoint.exists():
         saved = torch.load(checkpoint, weights_only=True)
@@ -275,7 +361,7 @@ def train(batches: Sequence[Batch], work: Path, steps: int | None) -> None:
             saved_at = time.monotonic()
             state = {name: part.state_dict() for name, part in states.items()}
             torch.save(state | {"step": step}, checkpoint)
-    model.eval().to(torch.bfloat16).save_pretrained(work / "reader")
+    model.eval().to(torch.bfloat16).save_pretrained(made)
 
 
 def _rate(done: float) -> float:
@@ -290,7 +376,7 @@ def reading_loss(model: Any, tokenizer: Any, batch: Sequence[Group], device: str
     pairs = [(group, candidate) for group in batch for candidate in group.candidates]
     encoded = tokenizer(
         [group.question for group, _ in pairs],
-        [f"{candidate.title}\n{' '.join(candidate.sentences)}" for _, candidate in pairs],
+        [candidate.text for _, candidate in pairs],
         padding=True,
         truncation="only_second",
         max_length=PASSAGE_TOKENS,
@@ -317,11 +403,11 @@ def reading_loss(model: Any, tokenizer: Any, batch: Sequence[Group], device: str
             continue
         sentence_scores, supports = torch.stack(scores), torch.tensor(right, device=device)
         losses.append(PAIR_LOSS_WEIGHT * _binary(sentence_scores, supports) / len(batch))
-        if group.candidates[0].supporting:
-            losses.append(_first(relevance[rows.start : rows.stop]) / len(batch))
+        right_passages = answers[rows.start : rows.stop]
+        if right_passages.any():
+            losses.append(_first(relevance[rows.start : rows.stop], right_passages) / len(batch))
         if supports.any():
-            likelihood = functional.log_softmax(sentence_scores, dim=0)
-            losses.append(-(likelihood * supports).sum() / supports.sum() / len(batch))
+            losses.append(_first(sentence_scores, supports) / len(batch))
     return torch.stack(losses).sum()
 
 
@@ -330,13 +416,11 @@ def _sentence_masks(
 ) -> Iterator[tuple[int, torch.Tensor]]:
     """Each sentence's number, and which tokens of the row are its own."""
     in_passage = torch.tensor([part == 1 for part in encoded.sequence_ids(row)])
-    start = len(candidate.title) + 1
-    for number, sentence in enumerate(candidate.sentences):
-        end = start + len(sentence)
+    for number, (start, end) in enumerate(candidate.sentences):
         mask = in_passage & (offsets[:, 0] >= start) & (offsets[:, 1] <= end)
+        mask &= offsets[:, 1] > offsets[:, 0]
         if mask.any():
             yield number, mask
-        start = end + 1
 
 
 def carrying_loss(
@@ -376,9 +460,9 @@ def _binary(scores: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return functional.binary_cross_entropy_with_logits(scores, labels)
 
 
-def _first(scores: torch.Tensor) -> torch.Tensor:
-    first = torch.zeros(1, dtype=torch.long, device=scores.device)
-    return functional.cross_entropy(scores[None], first)
+def _first(scores: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """The loss of ranking the right ones first, all alike."""
+    return -(functional.log_softmax(scores, dim=0) * right).sum() / right.sum()
 
 
 if __name__ == "__main__":
