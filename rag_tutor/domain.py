@@ -77,7 +77,8 @@ class Answer:
     """What the student reads. Each marker `[n]` in `text` has a citation numbered n.
 
     Markers stand outside code and in the order of `citations`. `passages` are those that were
-    read, in order: `[n]` is `passages[n - 1]`; the generator is shown the first of them.
+    read, in order: `[n]` is `passages[n - 1]`; the generator is shown the first of them. After
+    them come those that hold further items of a list.
     A refusal has no citations; its passages are what was found instead.
     """
 
