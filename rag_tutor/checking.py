@@ -127,7 +127,8 @@ def _sentences(pieces: Iterator[str]) -> Iterator[str]:
         spans = sentence_spans(text)
         for start, end in spans[:-1]:
             yield text[start:end]
-        text = text[spans[-1][0] :] if spans else ""
+        # The mark of a list item may arrive before its text.
+        text = text[spans[-1][0] :] if spans else text
     for start, end in sentence_spans(text):
         if _is_complete(text[start:end]):
             yield text[start:end]

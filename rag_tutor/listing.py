@@ -1,5 +1,5 @@
-"""Finds the list that a question asks for in the outline of the notes: sub-headings or list items
-of one section, wherever they stand; knows nothing of how passages are found or lists are shown.
+"""Finds the lists of the notes in their outline: the sub-headings or list items of a section,
+wherever they stand; knows nothing of how passages are found or lists are shown.
 
 The items of a long list stand in chunks of their own, of which a search finds some.
 """
@@ -15,13 +15,18 @@ from rag_tutor.sentences import LIST_MARK, sentence_spans
 _FEWEST, _MOST = 2, 20
 # Of an item, as much is read; its beginning tells what it is.
 _READ_CHARACTERS = 120
-
-
-_ASKS_FOR_SEVERAL = re.compile(
-    r"\b(?:list|name (?:all|the|some)|give me|collect|every|all the|steps?|what are|which are"
-    r"|(?:what|which) (?:\w+ ){0,2}(?:\w+s) (?:are|do|can|does|did|have|could|should)"
-    r"|kinds?|types?|options|ways|techniques|methods|challenges|advantages|drawbacks"
-    r"|applications|strategies|examples)\b",
+# Of the questions in training/data/, these find two thirds of those for a list, and 3 % of others.
+_SEVERAL = re.compile(
+    r"\b(?:list(?!ed| compre)|name (?:all|the|some)|give me|collect|every|all the|all of them"
+    r"|which ones|steps|stages|in (?:what|which) order"
+    r"|(?:what|which) (?:are|were) (?:the|some|its|their|common|typical|main|possible|different)"
+    r"|(?:what|which) (?:\w+ ){0,2}\w+[^\Wsu]s (?:are|do|can|does|did|have|could|should|were|make)"
+    r"|kinds?|types?|options|ways|techniques|methods|challenges|advantages|drawbacks|benefits"
+    r"|limitations|reasons|symptoms|conditions|applications|strategies|examples)\b",
+    re.IGNORECASE,
+)
+_OTHER = re.compile(
+    r"\b(?:vs|versus|differences?|differs?|compare[ds]?|comparison|distinguish|why|how come)\b",
     re.IGNORECASE,
 )
 
@@ -42,27 +47,40 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The items of a section, in the order of the note, and how well they answer (a logit)."""
+    """The items of a section, in the order of the note."""
 
     heading: tuple[str, ...]
     items: tuple[Item, ...]
-    relevance: float
+
+    def holds(self, citation: Citation) -> bool:
+        """Whether a citation is of one of the items."""
+        place = citation.passage.chunk.document_id, citation.start
+        return any((item.chunk.document_id, item.start) == place for item in self.items)
+
+    def citations(self, passages: Sequence[Passage]) -> list[Citation]:
+        """Each item's citation; those that no passage holds are numbered from the last one on."""
+        known = [*passages]
+        found = []
+        for item in self.items:
+            held = [passage.chunk for passage in known]
+            if item.chunk not in held:
+                known.append(Passage(item.chunk, passages[-1].score, ("outline",)))
+                held.append(item.chunk)
+            number = held.index(item.chunk) + 1
+            found.append(Citation(number, known[number - 1], item.start, item.end, "quoted"))
+        return found
 
 
 def asks_for_several(question: str) -> bool:
-    """Whether the answer to a question is a list."""
-    return bool(_ASKS_FOR_SEVERAL.search(question))
+    """Whether the answer to a question is a list, as far as its words tell."""
+    return bool(_SEVERAL.search(question)) and not _OTHER.search(question)
 
 
-def find_listing(
-    question: str,
-    passages: Sequence[Passage],
-    chunks_of: Callable[[str], Sequence[Chunk]],
-    reader: Reader,
-) -> Listing | None:
-    """The list around the passages that answers the question best by the reader's judgement.
-
-    `chunks_of` gives all chunks of a document in order. None if no passage is part of a list.
+def listings_around(
+    passages: Sequence[Passage], chunks_of: Callable[[str], Sequence[Chunk]]
+) -> list[Listing]:
+    """The lists of the sections that passages stand in. `chunks_of` gives all chunks of a document
+    in order.
     """
     sections = dict.fromkeys(
         (passage.chunk.document_id, passage.chunk.heading[:depth])
@@ -70,21 +88,24 @@ def find_listing(
         for depth in (len(passage.chunk.heading), len(passage.chunk.heading) - 1)
         if depth > 0
     )
-    lists = [
-        (heading, items)
+    listings = [
+        Listing(heading, tuple(_section_items(chunks_of(document_id), heading)))
         for document_id, heading in sections
-        if _FEWEST <= len(items := list_items(chunks_of(document_id), heading)) <= _MOST
     ]
-    texts = [_outline(heading, items) for heading, items in lists]
-    readings = reader.read(question, texts, [()] * len(texts))
-    found = [
-        Listing(heading, tuple(items), reading.relevance)
-        for (heading, items), reading in zip(lists, readings, strict=True)
-    ]
-    return max(found, key=lambda listing: listing.relevance, default=None)
+    return [listing for listing in listings if _FEWEST <= len(listing.items) <= _MOST]
 
 
-def list_items(chunks: Sequence[Chunk], heading: tuple[str, ...]) -> list[Item]:
+def most_relevant(
+    question: str, listings: Sequence[Listing], reader: Reader
+) -> tuple[Listing, float]:
+    """The list that answers a question best, and its logit, by the reader's judgement."""
+    readings = reader.read(question, [_outline(each) for each in listings], [()] * len(listings))
+    relevance = [reading.relevance for reading in readings]
+    best = relevance.index(max(relevance))
+    return listings[best], relevance[best]
+
+
+def _section_items(chunks: Sequence[Chunk], heading: tuple[str, ...]) -> list[Item]:
     """The sub-headings of a section, or, if it has none, its list items."""
     depth = len(heading)
     own = [chunk for chunk in chunks if chunk.heading[:depth] == heading]
@@ -102,10 +123,10 @@ def list_items(chunks: Sequence[Chunk], heading: tuple[str, ...]) -> list[Item]:
         item.text.rstrip("*_` ").endswith("?") for item in titles
     ):
         return titles
-    return [item for chunk in own if len(chunk.heading) == depth for item in _items(chunk)]
+    return [item for chunk in own if len(chunk.heading) == depth for item in _list_items(chunk)]
 
 
-def _items(chunk: Chunk) -> Iterator[Item]:
+def _list_items(chunk: Chunk) -> Iterator[Item]:
     """The list items of a chunk that are in no other item; of each its first sentence."""
     text = chunk.text
     spans = [
@@ -119,22 +140,6 @@ def _items(chunk: Chunk) -> Iterator[Item]:
             yield Item(chunk, chunk.start + start, chunk.start + end)
 
 
-def _outline(heading: Sequence[str], items: Sequence[Item]) -> str:
-    lines = (plain_text(LIST_MARK.sub("", item.text))[:_READ_CHARACTERS] for item in items)
-    return "\n".join([" > ".join(heading), *lines])
-
-
-def cited_items(
-    listing: Listing, passages: Sequence[Passage]
-) -> tuple[tuple[Passage, ...], list[Citation]]:
-    """The passages with those of the items that aren't among them, and each item's citation."""
-    known = [*passages]
-    citations = []
-    for item in listing.items:
-        held = [passage.chunk for passage in known]
-        if item.chunk not in held:
-            known.append(Passage(item.chunk, passages[-1].score, ("outline",)))
-            held.append(item.chunk)
-        number = held.index(item.chunk) + 1
-        citations.append(Citation(number, known[number - 1], item.start, item.end, "quoted"))
-    return tuple(known), citations
+def _outline(listing: Listing) -> str:
+    texts = (plain_text(LIST_MARK.sub("", item.text)) for item in listing.items)
+    return "\n".join([" > ".join(listing.heading), *(text[:_READ_CHARACTERS] for text in texts)])

@@ -28,7 +28,7 @@ from rag_tutor.domain import (
 from rag_tutor.errors import StaleIndexError
 from rag_tutor.evidence import Evidence, rank_evidence, select_evidence
 from rag_tutor.grounding import Grounding, closest_headings, prompt
-from rag_tutor.listing import Listing, asks_for_several, cited_items, find_listing
+from rag_tutor.listing import asks_for_several, listings_around, most_relevant
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Query, Retrieval, Weights, retrieve
 from rag_tutor.weights import model_identity
 from rag_tutor.words import content_words, words
@@ -54,7 +54,9 @@ Stage = Literal["searching", "reading", "writing", "done"]
 
 
 class Timings(TypedDict):
-    """Milliseconds: `rewrite` and `retrieve` of their own, the others since the question."""
+    """Milliseconds: `rewrite` and `retrieve` of their own, the others since the question;
+    `first_token` until the first sentence that is checked.
+    """
 
     rewrite: float
     retrieve: float
@@ -179,49 +181,43 @@ class Tutor:
         answer = replace(answer, passages=found.passages)
         yield Reply("reading", Turn(question, standalone, answer), watch.read())
 
-        passages = found.passages
-        parts: Iterator[Part] = iter(())
+        parts: list[Part] = []
         if found.relevance >= _RELEVANT:
-            if listing := self._listing(store, standalone, found):
-                passages, items = cited_items(listing, found.passages)
-                parts = watch.timed(listed_parts(listing.heading[-1], items))
-            else:
-                parts = self._parts(store, standalone, found, history, watch)
-        shown: list[Part] = []
-        for part in parts:
-            shown.append(part)
-            answer = _answer(shown, passages)
-            yield Reply("writing", Turn(question, standalone, answer), watch.read())
-        if not shown:
+            for part in watch.timed(
+                self._parts(store, Turn(question, standalone, answer), found, history)
+            ):
+                parts.append(part)
+                answer = _answer(parts, found.passages)
+                yield Reply("writing", Turn(question, standalone, answer), watch.read())
+        if not parts:
             answer = _refusal(question, found.passages, store.vocabulary)
         yield Reply("done", Turn(question, standalone, answer), watch.read())
 
-    def _listing(self, store: stores.Store, question: str, found: Retrieval) -> Listing | None:
-        """The list that a question asks for, if it answers about as well as the best passage."""
-        if not asks_for_several(question):
-            return None
-        listing = find_listing(question, found.passages, store.chunks_of, self._reader())
-        is_near = listing and listing.relevance > found.reading - _LIST_MARGIN
-        return listing if is_near else None
-
     def _parts(
-        self,
-        store: stores.Store,
-        question: str,
-        found: Retrieval,
-        history: Sequence[Turn],
-        watch: "_Stopwatch",
+        self, store: stores.Store, asked: Turn, found: Retrieval, history: Sequence[Turn]
     ) -> Iterator[Part]:
-        """The parts of an answer: what is written and supported, then quotations of the other
-        evidence. A short answer is one sentence or list, or one quotation.
+        """The parts of an answer: the list that is asked for, or what is written and supported,
+        then quotations of the other evidence. A short answer is one sentence or list, or one
+        quotation.
         """
-        passages = found.passages
-        generator, length = self._generator(), self.settings.answer_length
+        passages, question, length = found.passages, asked.standalone, self.settings.answer_length
+        listings = listings_around(passages, store.chunks_of)
+        if listings and asks_for_several(asked.question):
+            listing, relevance = most_relevant(question, listings, self._reader())
+            if relevance > found.reading - _LIST_MARGIN:
+                yield from listed_parts(listing.heading[-1], listing.citations(passages))
+                return
+        generator = self._generator()
         messages = _fitting_prompt(question, passages[:_WRITTEN_FROM], history, generator)
         pieces = generator.stream(messages, _MAX_TOKENS)
         written: list[Part] = []
         with closing(pieces):
-            for part in checked_parts(watch.timed(pieces), Grounding(passages)):
+            for part in checked_parts(pieces, Grounding(passages)):
+                begun = [each for each in listings if each.holds(part.citations[0])]
+                if begun and part.form == "item" and not written:
+                    # A small model seldom comes to the end of a list.
+                    yield from listed_parts(begun[0].heading[-1], begun[0].citations(passages))
+                    return
                 if length == "short" and written and part.form != "item":
                     break
                 yield part
@@ -332,9 +328,14 @@ def _place(citation: Citation) -> tuple[int, int, int]:
     return citation.number, citation.start, citation.end
 
 
-def _answer(parts: Sequence[Part], passages: tuple[Passage, ...]) -> Answer:
+def _answer(parts: Sequence[Part], passages: Sequence[Passage]) -> Answer:
+    """The answer so far; further passages of a list join the others in the order of its items."""
     citations = tuple(citation for part in parts for citation in part.citations)
-    return Answer(joined(parts), citations, passages, refused=False)
+    read = [*passages]
+    for citation in citations:
+        if citation.number > len(read):
+            read.append(citation.passage)
+    return Answer(joined(parts), citations, tuple(read), refused=False)
 
 
 def _refusal(question: str, passages: tuple[Passage, ...], vocabulary: Set[str]) -> Answer:

@@ -34,6 +34,12 @@ def parts_of(text: str) -> list[Part]:
     return list(checked_parts(letters(text), Grounding(PASSAGES)))
 
 
+def test_the_mark_of_the_first_item_is_kept_though_it_arrives_alone() -> None:
+    pieces = iter(["-", " base of ", "stone [1]", "\n", "- ", "frame of iron [1]"])
+    shown = joined(list(checked_parts(pieces, Grounding(PASSAGES))))
+    assert shown == "- base of stone [1]\n- frame of iron [1]"
+
+
 @pytest.mark.parametrize(
     ("written", "shown"),
     [

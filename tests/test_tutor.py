@@ -100,6 +100,42 @@ def test_a_generator_that_leaves_the_notes_is_stopped(make_tutor: MakeTutor) -> 
     assert generator.words_said < 20
 
 
+FILLING = "And so it is with this as it was with that before it. " * 5
+STEPS = "# Bread\n\n" + "\n\n".join(
+    f"- {title} is a step of making bread from dough. {FILLING}"
+    for title in ("Kneading", "Proving", "Shaping", "Scoring", "Baking", "Cooling", "Slicing")
+)
+
+
+@pytest.mark.parametrize(
+    ("question", "said"),
+    [
+        ("List the steps of making bread from dough", "Nothing of the kind."),
+        (
+            "after kneading, what makes bread from dough",
+            "- Kneading is a step of making bread from dough. [1]",
+        ),
+    ],
+    ids=["asked for", "begun by the generator"],
+)
+def test_a_list_is_whole_also_where_a_search_finds_a_few_of_its_items(
+    make_tutor: MakeTutor, corpus: Path, encoder: HashedEncoder, question: str, said: str
+) -> None:
+    save_document(corpus, "bread.md", STEPS)
+    tutor = make_tutor(ScriptedGenerator(said))
+    tutor.settings = replace(tutor.settings, passages=1)
+    update_index(corpus, tutor.settings.index, encoder)
+    answer = ask(tutor, question)
+    lines = [line for line in answer.text.split("\n") if line.startswith("- ")]
+    assert [line.split()[1] for line in lines] == [
+        *("Kneading", "Proving", "Shaping", "Scoring", "Baking", "Cooling", "Slicing")
+    ]
+    assert len(answer.passages) > 1
+    for citation in answer.citations:
+        assert answer.passages[citation.number - 1] == citation.passage
+        assert STEPS[citation.start : citation.end] == citation.quote
+
+
 def test_a_repeated_sentence_is_shown_once(make_tutor: MakeTutor) -> None:
     answer = ask(make_tutor(ScriptedGenerator(f"{CROWNED} " * 5)), QUESTION)
     assert answer.text.count(CROWNED) == 1
