@@ -17,7 +17,7 @@ _COVERAGE_WEIGHT = 0.2
 # Each rank that its passage stands lower costs a sentence this much.
 _RANK_PENALTY = 0.06
 # Evidence is within this distance of the best sentence.
-_NEAR_BEST = 0.25
+_NEAR_BEST = 0.35
 
 _NO_STATEMENT = re.compile(
     r"\s*(?:#|!\[)|.*https?://|.*[?:][*_`\s]*$|\s*\d{1,3}[.)]\s+\*\*.*\*\*\s*$", re.DOTALL

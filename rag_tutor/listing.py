@@ -15,6 +15,9 @@ from rag_tutor.sentences import LIST_MARK, sentence_spans
 _FEWEST, _MOST = 2, 20
 # Of an item, as much is read; its beginning tells what it is.
 _READ_CHARACTERS = 120
+# Chosen on the questions for lists in benchmarks/questions and of the development set.
+_RANK_WEIGHT = 2.0
+_LEAST_RELEVANCE = -4.0
 # Of the questions in training/data/, these find two thirds of those for a list, and 3 % of others.
 _SEVERAL = re.compile(
     r"\b(?:list(?!ed| compre)|name (?:all|the|some)|give me|collect|every|all the|all of them"
@@ -95,14 +98,30 @@ def listings_around(
     return [listing for listing in listings if _FEWEST <= len(listing.items) <= _MOST]
 
 
-def most_relevant(
-    question: str, listings: Sequence[Listing], reader: Reader
-) -> tuple[Listing, float]:
-    """The list that answers a question best, and its logit, by the reader's judgement."""
+def best_listing(
+    question: str, listings: Sequence[Listing], passages: Sequence[Passage], reader: Reader
+) -> Listing | None:
+    """The list that answers a question best: by the reader's logit, and by the passages that stand
+    in its section, the first counting most. None if the reader finds that it doesn't answer.
+    """
     readings = reader.read(question, [_outline(each) for each in listings], [()] * len(listings))
-    relevance = [reading.relevance for reading in readings]
-    best = relevance.index(max(relevance))
-    return listings[best], relevance[best]
+    scored = [
+        (reading.relevance + _RANK_WEIGHT * _share(listing, passages), listing)
+        for listing, reading in zip(listings, readings, strict=True)
+        if reading.relevance > _LEAST_RELEVANCE
+    ]
+    return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+
+def _share(listing: Listing, passages: Sequence[Passage]) -> float:
+    """The sum over the passages of a list's section of 1 over their rank."""
+    section = listing.items[0].chunk.document_id, listing.heading
+    depth = len(listing.heading)
+    return sum(
+        1 / rank
+        for rank, passage in enumerate(passages, start=1)
+        if (passage.chunk.document_id, passage.chunk.heading[:depth]) == section
+    )
 
 
 def _section_items(chunks: Sequence[Chunk], heading: tuple[str, ...]) -> list[Item]:

@@ -3,7 +3,7 @@ and repetitions left out; knows nothing of conversations or of how an answer is 
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 
 import numpy as np
@@ -21,6 +21,10 @@ _COVERAGE_WEIGHT = 0.3
 _COVERING = 5
 # Of a sentence that the reader did not read.
 _LOWEST_LOGIT = -10.0
+# Of its judgement on passages for a follow-up: it was worded by a program, as no person would.
+_REWORDED = 0.2
+_READING_WEIGHT = 0.1
+_READING_BOUND = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +42,16 @@ class Weights:
     `dense` is the cosine similarity of question and passage, `sentences` that of the question
     and the most similar sentence, `bm25` the score over the best one's, from 0 to 1. Scores
     are added, not ranks: Bruch, Gai and Ingber, "An Analysis of Fusion Functions for Hybrid
-    Retrieval", ACM TOIS 2023. `reader` is the reader's logit for the passage, and in choosing
-    sentences for each of them; the best `read` passages are read, none if the weight is 0.
-    benchmarks/retrieval.py measures what each is good for.
+    Retrieval", ACM TOIS 2023. `reader` is the reader's logit for the passage, and `evidence`, in
+    choosing sentences, that for each of them; the best `read` passages are read, none if the
+    weight `reader` is 0. benchmarks/retrieval.py measures what each is good for.
     """
 
     dense: float = 0.5
     sentences: float = 0.5
     bm25: float = 0.3
-    reader: float = 0.02
+    reader: float = 0.05
+    evidence: float = 0.02
     read: int = 8
 
 
@@ -61,13 +66,13 @@ class Retrieval:
     answers: the sum of its cosine similarity to the standalone question and the reader's weighed
     logit. `relevance` is the best cosine similarity of a passage to the typed or the standalone
     question, plus 0.3 times the share of the question's words that the passages hold, rare words
-    counting more; from about 0 to 1.3. `reading` is the best passage's logit by the reader.
+    counting more, plus 0.1 times the best passage's logit by the reader, from -4 to 4, if any was
+    read; from about -0.4 to 1.7.
     """
 
     passages: tuple[Passage, ...]
     sentences: tuple[Vectors, ...]
     relevance: float
-    reading: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,11 +117,13 @@ def retrieve(
     rows = sorted(set().union(*(found_by[name] for name, weight in searched.items() if weight)))
     candidates = _candidates(store, rows, matches, [query.weight for query in queries], weights)
     best = list(islice(_without_repetitions(store, candidates), max(limit, weights.read)))
-    reading = _LOWEST_LOGIT
+    reading = 0.0
     if weights.reader:
-        reading = _read(store, reader, queries[-1].text, best[: weights.read], weights.reader)
+        if len(queries) > 1:
+            weights = replace(weights, reader=_REWORDED * weights.reader)
+        reading = _read(store, reader, queries[-1].text, best[: weights.read], weights)
         for unread in best[weights.read :]:
-            unread.sentences += weights.reader * _LOWEST_LOGIT
+            unread.sentences += weights.evidence * _LOWEST_LOGIT
         best.sort(key=lambda candidate: -candidate.score)
     passages = tuple(
         Passage(
@@ -133,8 +140,9 @@ def retrieve(
     return Retrieval(
         passages,
         tuple(each.sentences for each in best[:limit]),
-        similarity + _COVERAGE_WEIGHT * covered,
-        reading,
+        similarity
+        + _COVERAGE_WEIGHT * covered
+        + _READING_WEIGHT * min(max(reading, -_READING_BOUND), _READING_BOUND),
     )
 
 
@@ -174,7 +182,11 @@ def _candidates(
 
 
 def _read(
-    store: Store, reader: Reader, question: str, candidates: Sequence[_Candidate], weight: float
+    store: Store,
+    reader: Reader,
+    question: str,
+    candidates: Sequence[_Candidate],
+    weights: Weights,
 ) -> float:
     """Add to the scores of passages and sentences what the reader makes of them; returns its best
     logit.
@@ -186,10 +198,10 @@ def _read(
     lowest = min((reading.relevance for reading in readings), default=0.0)
     for candidate, reading in zip(candidates, readings, strict=True):
         # What was read can only gain, so that it stays before what wasn't.
-        candidate.score += weight * (reading.relevance - lowest)
+        candidate.score += weights.reader * (reading.relevance - lowest)
         logits = np.maximum(reading.evidence, _LOWEST_LOGIT)
-        candidate.sentences += (weight * logits).astype(np.float32)
-    return max((reading.relevance for reading in readings), default=_LOWEST_LOGIT)
+        candidate.sentences += (weights.evidence * logits).astype(np.float32)
+    return max((reading.relevance for reading in readings), default=0.0)
 
 
 def _without_repetitions(store: Store, candidates: Iterable[_Candidate]) -> Iterator[_Candidate]:

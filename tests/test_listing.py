@@ -4,7 +4,7 @@ import pytest
 
 from rag_tutor.chunking import chunk_document
 from rag_tutor.domain import Chunk, Document, Passage, Reading, Span
-from rag_tutor.listing import asks_for_several, listings_around, most_relevant
+from rag_tutor.listing import asks_for_several, best_listing, listings_around
 from rag_tutor.words import content_words
 
 NOTE = """# Rocks
@@ -107,7 +107,8 @@ def test_a_list_is_found_from_one_of_its_items_and_cites_them_all() -> None:
     one = next(chunk for chunk in chunks if chunk.heading[-1] == "Sedimentary rock")
     found = (Passage(one, 0.5, ("dense",)),)
     listings = listings_around(found, lambda _: chunks)
-    listing, _ = most_relevant("What kinds of rock are there?", listings, WordReader())
+    listing = best_listing("What kinds of rock are there?", listings, found, WordReader())
+    assert listing is not None
     assert listing.heading == ("Rocks", "Kinds of rock")
     citations = listing.citations(found)
     assert [citation.number for citation in citations] == [2, 1, 3]
