@@ -3,7 +3,9 @@
 import hashlib
 import json
 import re
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -180,6 +182,20 @@ class ServerReply(BaseHTTPRequestHandler):
     def send(self, data: str) -> None:
         """Send an event."""
         self.wfile.write(f"data: {data}\n\n".encode())
+
+
+@contextmanager
+def serving(reply: Callable[[ServerReply], None]) -> Iterator[ScriptedServer]:
+    """A ScriptedServer that listens."""
+    server = ScriptedServer(reply)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def says(text: str) -> Callable[[ServerReply], None]:

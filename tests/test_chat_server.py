@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import httpx
@@ -22,26 +22,13 @@ from rag_tutor.errors import ModelUnavailableError
 from rag_tutor.generation import default_generator_folder, load_generator
 from rag_tutor.indexing import update_index
 from tests.conftest import MakeTutor
-from tests.fakes import ScriptedServer, ServerReply, says
+from tests.fakes import ServerReply, says, serving
 
 CROWNED = "Napoleon was crowned emperor in 1804 in Paris."
 QUESTION = "When was Napoleon crowned emperor?"
 HELLO: list[Message] = [{"role": "user", "content": "Hello"}]
 SECONDS = 60
 START_SECONDS = 300
-
-
-@contextmanager
-def serving(reply: Callable[[ServerReply], None]) -> Iterator[ScriptedServer]:
-    server = ScriptedServer(reply)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield server
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def free_port() -> int:
@@ -59,7 +46,8 @@ def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     port, log = free_port(), home / "log"
     start = "from transformers.cli.transformers import main; main()"
     options = ["serve", str(folder), "--host", "127.0.0.1", "--port", str(port), "--device", "cpu"]
-    environment = os.environ | {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1"}
+    # With more threads than free cores, they would mostly wait for one another.
+    environment = os.environ | {"HF_HOME": str(home), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-c", start, *options], env=environment, stdout=output, stderr=output
@@ -88,11 +76,12 @@ def wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> 
 def test_a_real_server_writes_an_answer_that_is_checked_and_cited(
     real_server: str, make_tutor: MakeTutor
 ) -> None:
-    *_, last = make_tutor(load_generator(real_server)).reply(QUESTION)
-    answer = last.turn.answer
-    assert "1804" in answer.text
-    assert answer.citations[0].quote == CROWNED
-    assert answer.citations[0].support != "quoted", "the server's own sentence"
+    replies = list(make_tutor(load_generator(real_server)).reply("What is a mitochondrion?"))
+    answer = replies[-1].turn.answer
+    sentence = "A mitochondrion is the organelle that releases energy from sugar."
+    assert answer.text.startswith(f"{sentence} [1]")
+    assert answer.citations[0].quote == sentence
+    assert answer.citations[0].support == "verbatim"
 
 
 @pytest.mark.models
