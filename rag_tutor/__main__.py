@@ -100,7 +100,9 @@ def _add_common_options(command: argparse.ArgumentParser, default: Settings) -> 
     command.add_argument("--corpus", type=Path, default=default.corpus, help="folder of notes")
     command.add_argument("--index", type=Path, default=default.index, help="folder of the index")
     command.add_argument("--encoder", default=default.encoder, help="hub id or folder")
-    command.add_argument("--generator", default=default.generator, help="hub id or folder")
+    command.add_argument(
+        "--generator", default=default.generator, help="hub id or folder, or ADDRESS#MODEL"
+    )
     command.add_argument(
         "--passages",
         type=_passages_option,
@@ -149,6 +151,7 @@ def _search(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _ask(options: argparse.Namespace, settings: Settings) -> None:
+    _warn_of_sending(settings)
     replies = _tutor(settings).reply(options.question)
     if options.json:
         _print_json(_answer_object("", list(replies)[-1]))
@@ -157,6 +160,7 @@ def _ask(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _chat(options: argparse.Namespace, settings: Settings) -> None:
+    _warn_of_sending(settings)
     tutor = _tutor(settings)
     if options.jsonl:
         _chat_lines(tutor)
@@ -238,6 +242,7 @@ def serve(settings: Settings) -> None:
 
     ui.require_free_port(settings)
     scan_corpus(settings.corpus)
+    _warn_of_sending(settings)
     ui.serve(settings)
 
 
@@ -267,13 +272,24 @@ def _tutor(settings: Settings) -> "Tutor":
     return open_tutor(settings)
 
 
+def _warn_of_sending(settings: Settings) -> None:
+    """Say it on stderr when what the notes hold is sent to another machine."""
+    from rag_tutor.chat_server import what_leaves
+
+    if sent := what_leaves(settings.generator):
+        print(f"rag-tutor: {sent}", file=sys.stderr)
+
+
 def _print_streaming(replies: Iterator["Reply"]) -> Turn:
     shown = 0
-    for reply in replies:
-        text = reply.turn.answer.text
-        print(text[shown:], end="", flush=True)
-        shown = len(text)
-    print("\n")
+    try:
+        for reply in replies:
+            text = reply.turn.answer.text
+            print(text[shown:], end="", flush=True)
+            shown = len(text)
+    finally:
+        if shown:
+            print("\n", flush=True)  # what fails midway is told on a line of its own
     for line in _source_lines(reply.turn.answer):
         print(line)
     return reply.turn

@@ -36,8 +36,10 @@ ENDED: frozenset[Stage] = frozenset({"done", "stopped", "failed"})
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """An answer in the making. `message` says why it failed; its question is then taken back,
-    as it is when it was stopped before anything was written.
+    """An answer in the making. `message` says why it failed.
+
+    What was written until then, or until it was stopped, is kept. The question is taken back if
+    that is nothing, or after a failure if the answer was to replace another, which is there again.
     """
 
     id: int
@@ -51,10 +53,12 @@ class Progress:
 class _Job:
     """An answer that is being made, or waits for it; `over` once nothing more happens to it.
 
-    `hashes` are the content hashes of all notes in the index that it is made from.
+    `replaces` tells whether it is to replace another. `hashes` are the content hashes of all
+    notes in the index that it is made from.
     """
 
     progress: Progress
+    replaces: bool
     hashes: Mapping[str, str] = field(default_factory=dict)
     over: bool = False
 
@@ -90,7 +94,7 @@ class Answering:
             states = {each.id: each.state for each in self.conversations.turns(conversation)}
             if turn not in self._jobs and states.get(turn) == "open":
                 asked = Turn(question, question, _NOTHING_YET)
-                job = _Job(Progress(turn, conversation, "waiting", asked))
+                job = _Job(Progress(turn, conversation, "waiting", asked), bool(replacing))
                 self._jobs[turn] = job
                 self._waiting.put(job)
                 self._start()
@@ -239,13 +243,17 @@ class Answering:
 
     def _fail(self, job: _Job, message: str) -> None:
         with self._changed:
+            now = job.progress
             if job.over:
                 return
-            if job.progress.stage in ENDED:  # the answer is there, only its follow-ups aren't
-                self._end(job, replace(job.progress))
+            if now.stage in ENDED:  # the answer is there, only its follow-ups aren't
+                self._end(job, replace(now))
                 return
             try:
-                self.conversations.take_back(job.progress.id)
+                if now.turn.answer.text and not job.replaces:
+                    self._finish(job, now.turn, "stopped", {})
+                else:
+                    self.conversations.take_back(now.id)
             except TutorError as error:
                 message = str(error)
-            self._end(job, replace(job.progress, stage="failed", message=message))
+            self._end(job, replace(now, stage="failed", message=message))

@@ -24,7 +24,8 @@ MAX_PASSAGES = 20
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Plain values. A model is a hub id, a folder, or the default's name.
+    """Plain values. A model is a hub id, a folder, or the default's name; the generator may be
+    a server's, ADDRESS#MODEL.
 
     Without `conversations`, they are in a file of their own for each corpus.
     """

@@ -31,8 +31,9 @@ from transformers import (
 from transformers.utils import logging as transformers_logging
 
 from rag_tutor.atomic import sync_file, sync_folder
+from rag_tutor.chat_server import is_server, served_model
 from rag_tutor.config import DEFAULT_GENERATOR
-from rag_tutor.domain import Message, TextStream
+from rag_tutor.domain import Generator, Message, TextStream
 from rag_tutor.errors import ModelUnavailableError
 from rag_tutor.weights import (
     converted_generator_folder,
@@ -158,13 +159,15 @@ class _Stop(StoppingCriteria):  # type: ignore[misc]
         return torch.tensor([loops or self.asked.is_set()], device=input_ids.device)
 
 
-def load_generator(name: str) -> LanguageModel:
-    """Load the default generator, or one from a folder or the hub.
+def load_generator(name: str) -> Generator:
+    """Load the default generator, or one from a folder or the hub, or take that of a server.
 
-    Only a hub id reaches for the network, and only if it isn't cached yet.
-    Raises ModelUnavailableError.
+    Only a hub id reaches for the network now, and only if it isn't cached yet; a server is asked
+    when it is to write. Raises ModelUnavailableError.
     """
     try:
+        if is_server(name):
+            return served_model(name)
         if name == DEFAULT_GENERATOR:
             return _load_default()
         return _load(name, name, is_local=is_folder(name))
@@ -173,7 +176,7 @@ def load_generator(name: str) -> LanguageModel:
     except Exception as error:  # what a broken model raises is anybody's guess
         raise ModelUnavailableError(
             f"No generator could be loaded from {name!r}: {first_line(error)} "
-            "Name a folder or hub id of a causal language model with --generator."
+            "Name a folder or hub id of a causal language model, or a server, with --generator."
         ) from error
 
 

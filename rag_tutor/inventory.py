@@ -10,6 +10,7 @@ from pathlib import Path
 from huggingface_hub.constants import HF_HUB_CACHE
 from huggingface_hub.file_download import repo_folder_name
 
+from rag_tutor.chat_server import is_server, what_leaves
 from rag_tutor.config import DEFAULT_ENCODER, DEFAULT_GENERATOR, Settings
 from rag_tutor.errors import ModelUnavailableError
 from rag_tutor.store import build_folder, open_store
@@ -25,7 +26,9 @@ from rag_tutor.weights import (
 
 @dataclass(frozen=True, slots=True)
 class ModelFacts:
-    """A model in use: what it does, and the folders and files that it comes from, in bytes."""
+    """A model in use: what it does, and the folders and files that it comes from, in bytes; a
+    server's has none here.
+    """
 
     role: str
     name: str
@@ -106,6 +109,8 @@ def _origin_of_generator(name: str) -> tuple[str, int]:
         origin, size = _package(GENERATOR_PACKAGE, default_generator_file)
         converted = converted_generator_folder()
         return f"{origin}; converted in {_short(converted.parent)}", size + size_on_disk(converted)
+    if is_server(name):
+        return what_leaves(name) or "a server on this machine", 0
     return _folder_or_hub(name)
 
 

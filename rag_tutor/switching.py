@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from rag_tutor.chat_server import is_server
 from rag_tutor.domain import Encoder, Generator
 from rag_tutor.errors import ModelUnavailableError, SettingsError, TutorError
 from rag_tutor.indexing import update_index
@@ -78,11 +79,12 @@ class ModelChange:
         return change
 
     def start(self, encoder: str, generator: str) -> None:
-        """Start to bring two models into use, each a hub id, a folder or the default's name.
+        """Start to bring two models into use, each a hub id, a folder or the default's name; the
+        generator may be a server's too.
 
         Raises SettingsError if a name can't be one, or while another change goes on.
         """
-        wanted = (model_name(encoder), model_name(generator))
+        wanted = (model_name(encoder), generator_name(generator))
         with self._lock:
             if self._change.state == "running":
                 raise SettingsError(_BUSY)
@@ -125,6 +127,8 @@ class ModelChange:
         generator = self._loading(name, self._load_generator)
         try:
             list(generator.stream([{"role": "user", "content": "Hello"}], 1))
+        except ModelUnavailableError:
+            raise
         except Exception as error:
             raise ModelUnavailableError(
                 f"{name} was loaded, but can't write: {first_line(error)} Choose another."
@@ -166,3 +170,8 @@ def model_name(text: str) -> str:
         f"There is no folder at {text!r}, and it is no hub id either. Name a model's folder, or "
         "its id on Hugging Face, such as owner/model."
     )
+
+
+def generator_name(text: str) -> str:
+    """The same of a generator, which may be a server's model. Raises SettingsError."""
+    return text.strip() if is_server(text.strip()) else model_name(text)

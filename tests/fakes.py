@@ -1,8 +1,13 @@
 """Small stand-ins whose output depends on their input."""
 
 import hashlib
+import json
 import re
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import numpy as np
 
@@ -107,3 +112,99 @@ class QuotingGenerator(ScriptedGenerator):
         first_note = messages[-1]["content"].split("\n\n[2]")[0]
         self.replies.insert(0, first_note.split("\n", 1)[1])
         yield from super().stream(messages, max_tokens)
+
+
+class ScriptedServer(ThreadingHTTPServer):
+    """A server of language models that does what `reply` says with each question, and remembers
+    what it was sent. It lists `models`, or has no list.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, reply: Callable[["ServerReply"], None]) -> None:
+        super().__init__(("127.0.0.1", 0), ServerReply)
+        self.reply = reply
+        self.models: list[str] = []
+        self.asked: list[dict[str, Any]] = []
+        self.keys: list[str | None] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/v1"
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that has gone is no news."""
+
+
+class ServerReply(BaseHTTPRequestHandler):
+    """One request to a ScriptedServer, and ways to answer it."""
+
+    server: ScriptedServer
+
+    def do_POST(self) -> None:
+        length = int(self.headers["Content-Length"])
+        self.server.asked.append({"path": self.path, **json.loads(self.rfile.read(length))})
+        self.server.keys.append(self.headers["Authorization"])
+        self.server.reply(self)
+
+    def do_GET(self) -> None:
+        if self.path != "/v1/models" or not self.server.models:
+            self.send_error(404)
+            return
+        listed = [{"id": name} for name in self.server.models]
+        self.refuse(200, json.dumps({"data": listed}), "application/json")
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+    def refuse(self, status: int, body: str, kind: str = "application/json") -> None:
+        """Answer with a status and a body, at once."""
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.end_headers()
+        self.wfile.write(body.encode())
+
+    def begin(self) -> None:
+        """Begin a stream of events."""
+        self.send_response(200)
+        self.send_header("Content-Type", "text/event-stream; charset=utf-8")
+        self.end_headers()
+
+    def write(self, text: str) -> None:
+        """Send a piece of the reply."""
+        self.send(json.dumps({"choices": [{"delta": {"content": text}}]}, ensure_ascii=False))
+
+    def end(self) -> None:
+        """Say that the reply is complete."""
+        self.send('{"choices": [{"delta": {}, "finish_reason": "stop"}]}')
+        self.send("[DONE]")
+
+    def send(self, data: str) -> None:
+        """Send an event."""
+        self.wfile.write(f"data: {data}\n\n".encode())
+
+
+@contextmanager
+def serving(reply: Callable[[ServerReply], None]) -> Iterator[ScriptedServer]:
+    """A ScriptedServer that listens."""
+    server = ScriptedServer(reply)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield server
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def says(text: str) -> Callable[[ServerReply], None]:
+    """A reply of a ScriptedServer that is some text, a word at a time."""
+
+    def reply(to: ServerReply) -> None:
+        to.begin()
+        for word in text.split(" "):
+            to.write(f"{word} ")
+        to.end()
+
+    return reply

@@ -10,7 +10,7 @@ import pytest
 from rag_tutor.answering import Answering, Progress
 from rag_tutor.conversations import Conversations
 from rag_tutor.domain import Generator, Message
-from rag_tutor.errors import ConversationError
+from rag_tutor.errors import ConversationError, ModelUnavailableError
 from tests.conftest import MakeTutor
 from tests.fakes import ScriptedGenerator
 
@@ -38,6 +38,17 @@ class HeldGenerator(ScriptedGenerator):
                 continue
             self.is_held.set()
             assert self.may_go.wait(WAIT_SECONDS)
+
+
+class BreakingGenerator(ScriptedGenerator):
+    """Breaks off at each "|"."""
+
+    def stream(self, messages: Sequence[Message], max_tokens: int) -> Iterator[str]:
+        self.replies.append(self.replies[0])
+        for piece in super().stream(messages, max_tokens):
+            if piece.strip() == "|":
+                raise ModelUnavailableError("The server has gone.")
+            yield piece
 
 
 @pytest.fixture
@@ -165,6 +176,22 @@ def test_a_failure_is_told_and_the_old_answer_is_back(
     assert "Run: rag-tutor index" in failed.message
     assert [each.turn for each in conversations.turns("c1")] == [first.turn]
     assert answer(answering, "c2", QUESTION).stage == "failed", "the worker has to live on"
+
+
+def test_what_was_written_before_a_failure_is_kept(
+    make_answering: MakeAnswering, conversations: Conversations
+) -> None:
+    answering = make_answering(BreakingGenerator(f"{CROWNED} {STORMING} | Napoleon"))
+    failed = answer(answering, "c1", QUESTION)
+    assert (failed.stage, failed.message) == ("failed", "The server has gone.")
+    (saved,) = conversations.turns("c1")
+    assert saved.state == "stopped"
+    assert saved.turn.answer.text.startswith(f"{CROWNED} [")
+    assert saved.hashes
+
+    failed = answer(answering, "c1", QUESTION, replacing=saved.id)
+    assert (failed.stage, failed.turn) == ("failed", saved.turn)
+    assert conversations.turns("c1") == (saved,), "what it was to replace is back"
 
 
 def test_an_answer_that_a_crash_left_open_can_be_asked_for_again(

@@ -41,6 +41,14 @@ def test_models_tell_where_they_come_from(tmp_path: Path, monkeypatch: pytest.Mo
     assert "<b>" not in models_html([finds])
 
 
+def test_a_server_tells_where_it_is_and_has_no_size() -> None:
+    [*_, here] = model_facts(Settings(generator="http://127.0.0.1:11434/v1#m"))
+    assert (here.origin, here.size) == ("a server on this machine", 0)
+    assert "kB" not in models_html([here])
+    [*_, elsewhere] = model_facts(Settings(generator="https://example.org/v1#m"))
+    assert elsewhere.origin.endswith("are sent to example.org.")
+
+
 def test_a_file_that_two_names_share_is_counted_once(tmp_path: Path) -> None:
     (tmp_path / "blob").write_bytes(b"x" * 10)
     (tmp_path / "link").symlink_to(tmp_path / "blob")

@@ -9,14 +9,16 @@ import pytest
 
 from rag_tutor.domain import Encoder, Generator, Message, Span, TextStream, Vectors
 from rag_tutor.errors import ModelUnavailableError, SettingsError
+from rag_tutor.generation import load_generator
 from rag_tutor.inventory import index_facts
 from rag_tutor.preferences import saved_preferences
-from rag_tutor.switching import Change, ModelChange, model_name
+from rag_tutor.switching import Change, ModelChange, generator_name, model_name
 from rag_tutor.tutor import Tutor
 from rag_tutor.ui.settings import announcement, choose_length, choose_passages
 from tests.conftest import MakeTutor
-from tests.fakes import HashedEncoder, ScriptedGenerator
+from tests.fakes import HashedEncoder, ScriptedGenerator, says, serving
 
+CROWNED = "Napoleon was crowned emperor in 1804 in Paris."
 QUESTION = "When was Napoleon crowned emperor?"
 SECONDS = 20
 
@@ -195,6 +197,35 @@ def test_the_number_of_passages_holds_from_the_next_answer_on(make_tutor: MakeTu
     with pytest.raises(SettingsError):
         choose_length(tutor, "endless")
     assert (tutor.settings.passages, tutor.settings.answer_length) == (1, "short")
+
+
+def test_a_server_takes_over_once_it_has_written(make_tutor: MakeTutor) -> None:
+    tutor = make_tutor()
+    encoder = tutor.settings.encoder
+    with serving(says(CROWNED)) as server:
+        name = f"{server.address}#m"
+        assert "sent to" not in announcement(tutor, encoder, name)[0]
+        change = ModelChange(tutor, lambda name: HashedEncoder(), load_generator)
+        change.start(encoder, f" {name} ")
+        assert finished(change).state == "done"
+        assert ask(tutor).startswith(f"{CROWNED} [")
+    assert saved_preferences()["generator"] == name
+
+    change.start(encoder, name.replace("#m", "#another"))
+    end = finished(change)
+    assert end.text.startswith("No server can be reached at")
+    assert end.text.endswith(f"{name} and hashed stay in use.")
+
+
+def test_a_server_elsewhere_is_announced_with_what_it_is_sent(make_tutor: MakeTutor) -> None:
+    tutor = make_tutor()
+    name = "https://example.org/v1#m"
+    for encoder in (tutor.settings.encoder, "owner/model"):
+        text, _ = announcement(tutor, encoder, name)
+        assert text.endswith("passages of your notes are sent to example.org.")
+    with pytest.raises(SettingsError, match="folder"):
+        model_name(name)  # no server is an encoder
+    assert generator_name("owner/model") == "owner/model"
 
 
 @pytest.mark.parametrize("text", ["", "  ", "./no/such/folder", "a/b/c", "~/nowhere", "a b", "-x"])

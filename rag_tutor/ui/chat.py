@@ -277,7 +277,9 @@ class _Events:
             update = self._chat(conversation)
             if now.stage == "failed":
                 update[self.parts.status] = _message(now.message, failed=True)
-                update[self.parts.question] = now.turn.question
+                kept = {each.id for each in self.desk.answering.turns(conversation)}
+                if now.id not in kept:
+                    update[self.parts.question] = now.turn.question
             yield update
 
     def search(self, conversation: str, search: str) -> str:

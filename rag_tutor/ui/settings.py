@@ -13,6 +13,7 @@ from typing import Any
 
 import gradio as gr
 
+from rag_tutor.chat_server import EXAMPLE, what_leaves
 from rag_tutor.config import (
     ANSWER_LENGTHS,
     DEFAULT_ENCODER,
@@ -25,7 +26,7 @@ from rag_tutor.config import (
 from rag_tutor.errors import SettingsError, TutorError
 from rag_tutor.inventory import IndexFacts, ModelFacts, index_facts, model_facts
 from rag_tutor.preferences import KEPT, save_preferences, saved_preferences
-from rag_tutor.switching import Change, ModelChange, model_name
+from rag_tutor.switching import Change, ModelChange, generator_name, model_name
 from rag_tutor.tutor import Tutor
 from rag_tutor.ui import render
 
@@ -33,6 +34,8 @@ Update = dict[Any, Any]
 
 _PASSAGES = (2, 3, 5, 8, 12, 20)
 _POLL_SECONDS = 0.3
+_FOLDER_OR_HUB = "A folder on this computer, or an id of Hugging Face, which is downloaded."
+_OR_SERVER = f"{_FOLDER_OR_HUB} Or a server's address and model, such as {EXAMPLE}."
 _HINT = "Takes effect with the next answer."
 _LOAD = "Use these models"
 _REBUILD = "Rebuild and use"
@@ -96,11 +99,13 @@ def announcement(tutor: Tutor, encoder: str, generator: str) -> tuple[str, bool]
 
     Nothing is said of the two in use. Raises SettingsError for a name that no model can have.
     """
-    encoder, generator = model_name(encoder), model_name(generator)
+    encoder, generator = model_name(encoder), generator_name(generator)
+    is_new = generator != tutor.settings.generator
+    sent = what_leaves(generator) if is_new else ""
     if encoder != tutor.settings.encoder:
-        return f"{_rebuild_warning(tutor.settings)} {_UNTIL_REBUILT}", True
-    if generator != tutor.settings.generator:
-        return f"No rebuild is needed. {_UNTIL_LOADED}", False
+        return f"{_rebuild_warning(tutor.settings)} {_UNTIL_REBUILT} {sent}".rstrip(), True
+    if is_new:
+        return f"No rebuild is needed. {_UNTIL_LOADED} {sent}".rstrip(), False
     return "", False
 
 
@@ -176,8 +181,12 @@ def _models_section(
     with gr.Column(elem_classes="section"):
         gr.HTML("<h2>Models</h2>")
         facts = gr.HTML("", elem_id="models")
-        generator = _model_box("Generator, which writes the answers", "generator", in_use.generator)
-        encoder = _model_box("Encoder, which finds the passages", "encoder", in_use.encoder)
+        generator = _model_box(
+            "Generator, which writes the answers", "generator", in_use.generator, _OR_SERVER
+        )
+        encoder = _model_box(
+            "Encoder, which finds the passages", "encoder", in_use.encoder, _FOLDER_OR_HUB
+        )
         message = gr.HTML("", elem_id="models-message")
         with gr.Row(elem_id="models-buttons"):
             apply = gr.Button(_LOAD, variant="primary", elem_id="use-models", interactive=False)
@@ -299,7 +308,7 @@ def models_html(models: list[ModelFacts]) -> str:
     """What each model does, its name, where it comes from and its size, as a list."""
     rows = (
         f"<div><dt>{model.role}</dt><dd><strong>{html.escape(model.name)}</strong></dd>"
-        f'<dd class="size">{size_text(model.size)}</dd>'
+        f'<dd class="size">{size_text(model.size) if model.size else ""}</dd>'
         f'<dd class="origin">{html.escape(model.origin)}</dd></div>'
         for model in models
     )
@@ -363,11 +372,11 @@ def _pinned(settings: Settings) -> str:
     )
 
 
-def _model_box(label: str, elem_id: str, name: str) -> gr.Textbox:
+def _model_box(label: str, elem_id: str, name: str, info: str) -> gr.Textbox:
     return gr.Textbox(
         name,
         elem_id=elem_id,
         label=label,
-        info="A folder on this computer, or an id of Hugging Face, which is downloaded.",
+        info=info,
         max_lines=1,
     )
