@@ -14,9 +14,11 @@ from rag_tutor.sentences import LIST_MARK, sentence_spans
 
 _FEWEST, _MOST = 2, 20
 # Of an item, as much is read; its beginning tells what it is.
-_READ_CHARACTERS = 120
+_READ_CHARACTERS = 200
+_SECTION = re.compile(r"#+ (?!\d)")
 # Chosen on the questions for lists in benchmarks/questions and of the development set.
-_RANK_WEIGHT = 2.0
+_RANK_WEIGHT = 1.0
+_SECTIONS_PENALTY = 3.0
 _LEAST_RELEVANCE = -4.0
 # Of the questions in training/data/, these find two thirds of those for a list, and 3 % of others.
 _SEVERAL = re.compile(
@@ -102,11 +104,17 @@ def best_listing(
     question: str, listings: Sequence[Listing], passages: Sequence[Passage], reader: Reader
 ) -> Listing | None:
     """The list that answers a question best: by the reader's logit, and by the passages that stand
-    in its section, the first counting most. None if the reader finds that it doesn't answer.
+    in its section, the first counting most; sections without numbers are rather the parts of an
+    explanation. None if the reader finds that none answers.
     """
     readings = reader.read(question, [_outline(each) for each in listings], [()] * len(listings))
     scored = [
-        (reading.relevance + _RANK_WEIGHT * _share(listing, passages), listing)
+        (
+            reading.relevance
+            + _RANK_WEIGHT * _share(listing, passages)
+            - _SECTIONS_PENALTY * all(_SECTION.match(item.text) for item in listing.items),
+            listing,
+        )
         for listing, reading in zip(listings, readings, strict=True)
         if reading.relevance > _LEAST_RELEVANCE
     ]
@@ -160,5 +168,12 @@ def _list_items(chunk: Chunk) -> Iterator[Item]:
 
 
 def _outline(listing: Listing) -> str:
-    texts = (plain_text(LIST_MARK.sub("", item.text)) for item in listing.items)
-    return "\n".join([" > ".join(listing.heading), *(text[:_READ_CHARACTERS] for text in texts)])
+    """The heading, and of each item as much as is read of it, with what stands below it."""
+    lines = [" > ".join(listing.heading)]
+    for item, following in zip(listing.items, [*listing.items[1:], None], strict=True):
+        is_near = following and following.chunk == item.chunk
+        start = item.start - item.chunk.start
+        end = following.start - item.chunk.start if following and is_near else None
+        text = plain_text(item.chunk.text[start:end][:_READ_CHARACTERS])
+        lines.append(" ".join(LIST_MARK.sub("", text).split()))
+    return "\n".join(lines)
