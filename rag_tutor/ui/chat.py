@@ -57,6 +57,10 @@ _CHAT = (
 )
 _WITH_CHAT = f"(question, chat, ...rest) => [question, chat || ({_CHAT}), ...rest]"
 _LOADED = f"() => [{_CHAT}]"
+# What is typed but not sent outlives a reload, which Gradio makes by itself when the server
+# comes back. Kept for this window only: another one has a question of its own.
+_KEEP_QUESTION = "(typed) => { sessionStorage.setItem('rag-tutor:question', typed); }"
+_KEPT_QUESTION = "(typed) => typed || (sessionStorage.getItem('rag-tutor:question') ?? '')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +189,8 @@ def _connect(parts: _Parts, events: "_Events", page: gr.Blocks) -> None:
     bridge.restore(events.restore, shown, parts.page, **_SHORT)
     bridge.refresh(events.refresh, parts.conversation, parts.following, **_SHORT)
     page.load(events.load, parts.conversation, parts.page, js=_LOADED, **_SHORT)
+    page.load(None, parts.question, parts.question, js=_KEPT_QUESTION, **_SHORT)
+    parts.question.change(None, parts.question, None, js=_KEEP_QUESTION, **_SHORT)
 
     search.change(events.search, shown, parts.listing, trigger_mode="always_last", **_SHORT)
     bridge.rename(events.rename, shown, parts.listing, **_SHORT)
