@@ -90,7 +90,8 @@ class Answering:
             states = {each.id: each.state for each in self.conversations.turns(conversation)}
             if turn not in self._jobs and states.get(turn) == "open":
                 asked = Turn(question, question, _NOTHING_YET)
-                job = _Job(Progress(turn, conversation, "waiting", asked))
+                stage: Stage = "waiting" if self._jobs else "searching"
+                job = _Job(Progress(turn, conversation, stage, asked))
                 self._jobs[turn] = job
                 self._waiting.put(job)
                 self._start()
