@@ -34,6 +34,10 @@ _FIRST_INDEX_SECONDS = 3600.0
 _QUESTION = re.compile(r"^\s*(?:#{1,6}\s|\d{1,3}[.)]\s|\*\*).{10,80}\?[*_\s]*$", re.MULTILINE)
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
 _WELCOME = "## What would you like to understand?\n\nEvery answer comes from your own notes."
+_SOURCES_HEAD = (
+    '<h2 id="sources-title">Sources</h2>'
+    '<button type="button" id="to-answer">Back to the answer</button>'
+)
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 _SHORT = _QUIET | {"queue": False}
 _LONG = _QUIET | {"concurrency_limit": None}
@@ -128,7 +132,7 @@ def chat_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> Callable[[gr
         with gr.Column(scale=3, min_width=320, elem_id="conversation"):
             column = _conversation_column()
         with gr.Column(scale=2, min_width=320, elem_id="sources-panel"):
-            gr.HTML('<h2 id="sources-title">Sources</h2>')
+            gr.HTML(_SOURCES_HEAD, elem_id="sources-head")
             chosen = _markdown("", "chosen-sources")
             newest = _markdown(render.no_sources_html(), "newest-sources")
             shown = (chosen, newest, _markdown("", "note-view"), _bridge(desk))

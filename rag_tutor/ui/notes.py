@@ -85,6 +85,7 @@ class _List:
 class _Editor:
     """The right column: the open note, what can be done with it, its text and its preview."""
 
+    close: gr.Button
     title: gr.HTML
     rename: gr.Button
     delete: gr.Button
@@ -122,7 +123,7 @@ class _Page:
         left, right = self.notes, self.editor
         return [
             *(self.draft, self.deleted, left.name, left.upload, left.listing, left.trash),
-            *(right.title, right.rename, right.delete, right.discard, right.save),
+            *(right.close, right.title, right.rename, right.delete, right.discard, right.save),
             *(right.renaming, right.new_name, right.message, right.undo, right.keep_mine),
             *(right.use_theirs, right.writing, right.text, right.preview, right.theirs),
         ]
@@ -222,8 +223,12 @@ def _connect_editor(
     def on_input(text: str) -> str:
         return notes_html.preview_html(text)
 
+    def on_close() -> Update:
+        return _closed(page) | listed(None) | _message(page, _HINT, failed=False)
+
     edited = [page.draft, right.text]
     page.notes.listing.open(on_open, right.text, page.shown, **_QUIET)
+    right.close.click(on_close, None, page.shown, **_QUIET)
     right.save.click(chosen(save_note), edited, page.shown, **_QUIET)
     right.discard.click(chosen(discard), edited, page.shown, **_QUIET)
     right.keep_mine.click(chosen(keep_mine), edited, page.shown, **_QUIET)
@@ -344,6 +349,7 @@ def _opened(
     update: Update = {
         page.draft: draft,
         right.title: notes_html.title_html(draft, "saved" if opened.is_saved else ""),
+        right.close: _visible(True),
         right.rename: _visible(True),
         right.delete: _visible(True),
         right.discard: _visible(is_text and not differs),
@@ -370,8 +376,8 @@ def _opened(
 def _closed(page: _Page) -> Update:
     """Show that no note is open."""
     right = page.editor
-    hidden = [right.rename, right.delete, right.discard, right.save, right.renaming]
-    hidden += [right.keep_mine, right.use_theirs, right.writing, right.theirs]
+    hidden = [right.close, right.rename, right.delete, right.discard, right.save]
+    hidden += [right.renaming, right.keep_mine, right.use_theirs, right.writing, right.theirs]
     update: Update = {part: _visible(False) for part in hidden}
     preview = gr.update(value="", visible=True)
     return (
@@ -442,6 +448,7 @@ def _list_column() -> _List:
 
 def _editor_column() -> _Editor:
     with gr.Row(elem_id="editor-head", elem_classes="bar"):
+        close = _button("All notes", "close-note")
         title = gr.HTML(notes_html.title_html(None), elem_id="note-title", js_on_load=_TITLE)
         rename = _button("Rename", "rename")
         delete = _button("Delete", "delete")
@@ -462,6 +469,7 @@ def _editor_column() -> _Editor:
             preview = gr.Markdown("", elem_id="preview", latex_delimiters=render.LATEX_DELIMITERS)
             theirs = gr.HTML("", elem_id="theirs", visible=False)
     return _Editor(
+        close=close,
         title=title,
         rename=rename,
         delete=delete,

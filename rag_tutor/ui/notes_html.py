@@ -47,7 +47,7 @@ def trash_html(trash: Sequence[Trashed]) -> str:
     )
     return (
         f"<details><summary>Trash ({len(trash)})</summary><ul>{rows}</ul>"
-        '<button type="button" data-empty-trash>Empty the trash for good</button>'
+        '<button type="button" data-empty-trash>Empty the trash…</button>'
         "</details>"
     )
 

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Locator, expect
 
 from tests.browser.conftest import HOSTILE, HOSTILE_NAME, Desk, Server
 
@@ -201,13 +201,24 @@ def test_the_page_fits_a_phone(phone: Desk) -> None:
     assert page.evaluate(overflow) <= 0
     page.locator("#chat a.citation").first.click()
     expect(page.locator(".sources:visible .passage mark").first).to_be_in_viewport()
+    expect(page.locator("#question")).not_to_be_in_viewport()
+    page.click("#to-answer")
+    expect(page.locator("#chat a.citation").first).to_be_focused()
+    expect(page.locator("#chat a.citation").first).to_be_in_viewport()
     phone.open_notes()
     phone.open_note("rivers.md")
-    expect(page.locator("#note-title")).to_contain_text("rivers.md")
     assert page.evaluate(overflow) <= 0
-    for part in ("#editor textarea", "#save", "#rebuild", "#note-name"):
-        box = page.locator(part).bounding_box()
-        assert box and box["width"] > 40 and box["x"] + box["width"] <= 380
+    for part in ("#editor textarea", "#save", "#close-note"):
+        assert_fits(page.locator(part))
+    page.click("#close-note")
+    for part in ("#rebuild", "#note-name"):
+        assert_fits(page.locator(part))
+
+
+def assert_fits(part: Locator) -> None:
+    """A part of the page isn't cut off at the side of a phone."""
+    box = part.bounding_box()
+    assert box and box["width"] > 40 and box["x"] + box["width"] <= 380
 
 
 def test_nothing_is_asked_of_any_other_host(desk: Desk, server: Server) -> None:
