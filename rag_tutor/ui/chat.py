@@ -5,7 +5,6 @@ and the answers in the making are the truth: each handler changes these at most,
 they hold then. The browser only keeps which conversation it shows, and what it edits.
 """
 
-import random
 import re
 import time
 import uuid
@@ -17,21 +16,18 @@ from typing import Any
 import gradio as gr
 
 from rag_tutor.answering import Answering
-from rag_tutor.chunking import clean_heading
 from rag_tutor.config import Settings
 from rag_tutor.conversations import Conversations, Rating
-from rag_tutor.corpus import read_document, scan_corpus
-from rag_tutor.errors import CorpusError, TutorError
+from rag_tutor.errors import TutorError
 from rag_tutor.export import answer_text, conversation_text
 from rag_tutor.live import LiveIndex
+from rag_tutor.suggestions import starting_questions
 from rag_tutor.tutor import Tutor
 from rag_tutor.ui import chat_view, history, render
 
 Update = dict[Any, Any]
 
-_EXAMPLES = 4
 _FIRST_INDEX_SECONDS = 3600.0
-_QUESTION = re.compile(r"^\s*(?:#{1,6}\s|\d{1,3}[.)]\s|\*\*).{10,80}\?[*_\s]*$", re.MULTILINE)
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
 _WELCOME = "## What would you like to understand?\n\nEvery answer comes from your own notes."
 _SOURCES_HEAD = (
@@ -107,16 +103,6 @@ class _Parts:
         return [self.conversation, self.following, *self.chat, *editing, *lists]
 
 
-def example_questions(corpus: Path) -> list[str]:
-    """A few of the questions that serve as headings in the notes, from all over them."""
-    try:
-        names, _ = scan_corpus(corpus)
-    except CorpusError:
-        return []
-    found = list(dict.fromkeys(question for name in names for question in _questions(corpus, name)))
-    return random.sample(found, min(_EXAMPLES, len(found)))
-
-
 def chat_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> Callable[[gr.Blocks], None]:
     """Build the chat page; what it returns connects it to the page that it is a part of."""
     conversations = Conversations(settings.conversations_file)
@@ -188,6 +174,7 @@ def _connect(parts: _Parts, events: "_Events", page: gr.Blocks) -> None:
     parts.retry.click(events.retry, known, parts.page, **_SHORT)
     parts.stop.click(events.stop, shown, parts.page, **_SHORT)
     parts.fresh.click(events.fresh, [search, *editing], parts.page, **_SHORT)
+    gr.on([page.load, parts.fresh.click], events.examples, None, parts.chatbot, **_SHORT)
     bridge.open(events.open, [search, *editing], parts.page, **_SHORT)
     bridge.delete(events.delete, shown, parts.page, **_SHORT)
     bridge.restore(events.restore, shown, parts.page, **_SHORT)
@@ -223,14 +210,20 @@ class _Events:
     desk: _Desk
 
     def load(self, wanted: str) -> Update:
-        """Show the conversation that the address names, with examples in case it is new."""
-        update = self._open(wanted, "")
-        return update | {self.parts.chatbot: self._with_examples(update)}
+        """Show the conversation that the address names."""
+        return self._open(wanted, "")
 
     def fresh(self, search: str, editing: int, draft: str) -> Update:
-        """Begin a new conversation, with other examples."""
-        update = self._open("", search) | self._without_edit(editing, draft)
-        return update | {self.parts.chatbot: self._with_examples(update)}
+        """Begin a new conversation."""
+        return self._open("", search) | self._without_edit(editing, draft)
+
+    def examples(self) -> Any:
+        """Questions to begin with; they may take a few searches, so nothing else waits for them."""
+        try:
+            found = starting_questions(self.desk.answering.tutor)
+        except TutorError:
+            return gr.skip()  # the first question meets the same error and shows it
+        return gr.update(examples=[{"text": text} for text in found])
 
     def open(self, search: str, editing: int, draft: str, event: gr.EventData) -> Update:
         """Show another conversation."""
@@ -423,10 +416,6 @@ class _Events:
         closed = {parts.notice: "", parts.cancel: gr.update(visible=False)}
         return {parts.editing: 0, parts.draft: "", parts.question: draft} | closed
 
-    def _with_examples(self, update: Update) -> Any:
-        examples = [{"text": text} for text in example_questions(self.desk.corpus)]
-        return gr.update(value=update[self.parts.chatbot], examples=examples)
-
 
 def _edit_notice(later: int) -> str:
     if not later:
@@ -437,15 +426,6 @@ def _edit_notice(later: int) -> str:
 
 def _message(text: str, failed: bool = False) -> str:
     return render.message_html(text, failed=failed)
-
-
-def _questions(corpus: Path, name: str) -> list[str]:
-    try:
-        text = read_document(corpus, name).text
-    except CorpusError:
-        return []
-    headings = [clean_heading(match[0].strip()) for match in _QUESTION.finditer(text)]
-    return [heading for heading in headings if heading[0].isalpha()]
 
 
 def _bridge(desk: _Desk) -> gr.HTML:

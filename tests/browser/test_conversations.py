@@ -98,7 +98,9 @@ def test_another_conversation_isnt_disturbed_by_an_answer_in_the_making(
     page = desk.page
     desk.send(BOTH)
     other_desk.send(MAGMA)
-    expect(other_desk.page.locator("#status")).to_contain_text("Another answer is being written first")
+    expect(other_desk.page.locator("#status")).to_contain_text(
+        "Another answer is being written first"
+    )
     page.click("#new-chat")
     expect(desk.questions()).to_have_count(0)
     expect(page.locator("#send")).to_be_visible()
