@@ -48,7 +48,9 @@ for (const action of ["open", "restore", "empty"]) {
   document.addEventListener("tutor:note-" + action, (event) => trigger(action, event.detail));
 }
 const tell = () => document.dispatchEvent(new CustomEvent("tutor:notes-listed"));
-new MutationObserver(tell).observe(element, { childList: true, subtree: true });
+// A list that is drawn again may keep its rows, and lose only what notes.js has put on them.
+const changes = { childList: true, subtree: true, attributeFilter: ["class"] };
+new MutationObserver(tell).observe(element, changes);
 tell();
 """
 # A state that comes in while the chip is open doesn't close it.
@@ -220,8 +222,9 @@ def _connect_editor(
     def discard(folder: Path, draft: Draft, text: str) -> Opened:
         return open_note(folder, draft.name, None)
 
-    def on_input(text: str) -> str:
-        return notes_html.preview_html(text)
+    def on_change(text: str, draft: Draft | None) -> Any:
+        is_text = draft is not None and draft.kind == "text"
+        return notes_html.preview_html(text) if is_text else gr.skip()
 
     def on_close() -> Update:
         return _closed(page) | listed(None) | _message(page, _HINT, failed=False)
@@ -233,7 +236,9 @@ def _connect_editor(
     right.discard.click(chosen(discard), edited, page.shown, **_QUIET)
     right.keep_mine.click(chosen(keep_mine), edited, page.shown, **_QUIET)
     right.use_theirs.click(chosen(use_theirs), edited, page.shown, **_QUIET)
-    right.text.input(on_input, right.text, right.preview, trigger_mode="always_last", **_QUIET)
+    # Not `input`, which Gradio fires for keys only: a text may be pasted or dropped.
+    latest = _QUIET | {"trigger_mode": "always_last"}
+    right.text.change(on_change, [right.text, page.draft], right.preview, **latest)
 
 
 def _connect_names(
@@ -376,7 +381,7 @@ def _opened(
 def _closed(page: _Page) -> Update:
     """Show that no note is open."""
     right = page.editor
-    hidden = [right.close, right.rename, right.delete, right.discard, right.save]
+    hidden: list[Any] = [right.close, right.rename, right.delete, right.discard, right.save]
     hidden += [right.renaming, right.keep_mine, right.use_theirs, right.writing, right.theirs]
     update: Update = {part: _visible(False) for part in hidden}
     preview = gr.update(value="", visible=True)

@@ -47,7 +47,7 @@ def test_a_saved_edit_is_in_the_next_answer(desk: Desk, note: Path) -> None:
     editor(desk).press("Control+End")
     levee = "A levee is a raised bank beside a river that keeps the **floods** back."
     editor(desk).press_sequentially(f"\n## What is a levee?\n\n{levee}\n")
-    expect(page.locator("#preview h5")).to_have_text("What is a levee?")
+    expect(page.locator("#preview h4")).to_have_text("What is a levee?")
     expect(page.locator("#preview strong")).to_have_text("floods")
     page.keyboard.press("Control+s")
     expect(page.locator("#notes-message")).to_contain_text("Saved")
