@@ -145,8 +145,8 @@ def _named(heading: str, text: str) -> str:
     of = _OF.fullmatch(name)
     if of:
         verb = "are" if _is_plural(of["noun"]) else "is"
-        article = "some" if of["noun"] == "examples" else "the"
-        return f"What {verb} {article} {of['noun']} {of['rest']}?"
+        article = "some" if of["noun"].lower() == "examples" else "the"
+        return f"What {verb} {article} {of['noun'].lower()} {of['rest']}?"
     return _about_name(name, text)
 
 
