@@ -20,7 +20,7 @@ from rag_tutor.conversations import Conversations, SavedTurn, State
 from rag_tutor.domain import Answer, Turn
 from rag_tutor.errors import IndexMissingError, TutorError
 from rag_tutor.store import Store
-from rag_tutor.suggestions import suggest_questions
+from rag_tutor.suggestions import starting_questions, suggest_questions
 from rag_tutor.tutor import Reply, Tutor
 
 _log = logging.getLogger(__name__)
@@ -75,6 +75,7 @@ class Answering:
         self._jobs: dict[int, _Job] = {}
         self._waiting: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
+        self._using_tutor = threading.Lock()
 
     def ask(self, conversation: str, question: str, seen: int, replacing: int = 0) -> int:
         """Ask at the end of a conversation or in the place of a turn; returns the turn's id.
@@ -113,6 +114,11 @@ class Answering:
                     taken_back = now.turn.question
                 self._end(job, replace(now, stage="stopped"))
         return taken_back
+
+    def starting_questions(self) -> list[str]:
+        """Questions to begin with; an answer in the making goes first. Raises TutorError."""
+        with self._using_tutor:
+            return starting_questions(self.tutor)
 
     def running(self, conversation: str) -> Progress | None:
         """The last answer of a conversation that is being made or waits for it."""
@@ -170,7 +176,8 @@ class Answering:
         while True:
             job = self._waiting.get()
             try:
-                self._answer(job)
+                with self._using_tutor:
+                    self._answer(job)
             except TutorError as error:
                 self._fail(job, str(error))
             except Exception:  # noqa: BLE001 - whatever fails, the next question must be answered

@@ -21,7 +21,6 @@ from rag_tutor.conversations import Conversations, Rating
 from rag_tutor.errors import TutorError
 from rag_tutor.export import answer_text, conversation_text
 from rag_tutor.live import LiveIndex
-from rag_tutor.suggestions import starting_questions
 from rag_tutor.tutor import Tutor
 from rag_tutor.ui import chat_view, history, render
 
@@ -220,7 +219,7 @@ class _Events:
     def examples(self) -> Any:
         """Questions to begin with; they may take a few searches, so nothing else waits for them."""
         try:
-            found = starting_questions(self.desk.answering.tutor)
+            found = self.desk.answering.starting_questions()
         except TutorError:
             return gr.skip()  # the first question meets the same error and shows it
         return gr.update(examples=[{"text": text} for text in found])
