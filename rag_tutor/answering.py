@@ -20,7 +20,7 @@ from rag_tutor.conversations import Conversations, SavedTurn, State
 from rag_tutor.domain import Answer, Turn
 from rag_tutor.errors import IndexMissingError, TutorError
 from rag_tutor.store import Store
-from rag_tutor.suggestions import suggest_questions
+from rag_tutor.suggestions import starting_questions, suggest_questions
 from rag_tutor.tutor import Reply, Tutor
 
 _log = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ class Answering:
         self._jobs: dict[int, _Job] = {}
         self._waiting: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
+        self._using_tutor = threading.Lock()
 
     def ask(self, conversation: str, question: str, seen: int, replacing: int = 0) -> int:
         """Ask at the end of a conversation or in the place of a turn; returns the turn's id.
@@ -94,7 +95,8 @@ class Answering:
             states = {each.id: each.state for each in self.conversations.turns(conversation)}
             if turn not in self._jobs and states.get(turn) == "open":
                 asked = Turn(question, question, _NOTHING_YET)
-                job = _Job(Progress(turn, conversation, "waiting", asked), bool(replacing))
+                stage: Stage = "waiting" if self._jobs else "searching"
+                job = _Job(Progress(turn, conversation, stage, asked), bool(replacing))
                 self._jobs[turn] = job
                 self._waiting.put(job)
                 self._start()
@@ -116,6 +118,11 @@ class Answering:
                     taken_back = now.turn.question
                 self._end(job, replace(now, stage="stopped"))
         return taken_back
+
+    def starting_questions(self) -> list[str]:
+        """Questions to begin with; an answer in the making goes first. Raises TutorError."""
+        with self._using_tutor:
+            return starting_questions(self.tutor)
 
     def running(self, conversation: str) -> Progress | None:
         """The last answer of a conversation that is being made or waits for it."""
@@ -173,7 +180,8 @@ class Answering:
         while True:
             job = self._waiting.get()
             try:
-                self._answer(job)
+                with self._using_tutor:
+                    self._answer(job)
             except TutorError as error:
                 self._fail(job, str(error))
             except Exception:  # noqa: BLE001 - whatever fails, the next question must be answered

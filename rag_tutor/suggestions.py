@@ -1,25 +1,45 @@
-"""Suggests what to ask next: the headings beside an answer's sources, as questions that the
-notes answer. Knows nothing of how they are shown.
+"""Suggests what to ask: headings of the notes as questions that the notes answer. Knows nothing
+of how they are shown.
 """
 
+import random
 import re
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
 
-from rag_tutor.chunking import headings
+from rag_tutor.chunking import clean_heading, headings
+from rag_tutor.corpus import read_document, scan_corpus
 from rag_tutor.domain import Chunk, Citation, Turn
+from rag_tutor.errors import CorpusError, IndexMissingError
+from rag_tutor.heading_questions import question_about
 from rag_tutor.tutor import Tutor
 from rag_tutor.words import content_words
 
 _MOST = 3
 _FARTHEST = 8
 _MAX_TRIED = 8
-_ASKS = re.compile(
-    r"(?:what|which|who|when|where|why|how|is|are|can|do|does)\b|.*\?$", re.IGNORECASE
-)
-_GENERAL = frozenset(
-    "introduction intro overview summary conclusion conclusions references example examples notes "
-    "contents index appendix answer answers solution exercise exercises further reading".split()
-)
+_STARTING = 4
+_QUESTION = re.compile(r"^\s*(?:#{1,6}\s|\d{1,3}[.)]\s|\*\*).{10,80}\?[*_\s]*$", re.MULTILINE)
+# What a question is asked with says nothing of its subject.
+_ASKING = frozenset(content_words("explain know involve mean differ difference"))
+
+
+def starting_questions(tutor: Tutor) -> list[str]:
+    """A few questions from all over the notes to begin with; other ones each time.
+
+    Headings that are questions come first; the others become questions, of which those are taken
+    that the notes answer. Raises TutorError as `Tutor.search` does.
+    """
+    try:
+        names, _ = scan_corpus(tutor.settings.corpus)
+    except CorpusError:
+        return []
+    asked = [each for name in names for each in _question_headings(tutor.settings.corpus, name)]
+    found = list(dict.fromkeys(asked))
+    if len(found) < _STARTING:
+        found += _answered_headings(tutor, _build(tutor))
+    return random.sample(found, min(_STARTING, len(found)))
 
 
 def suggest_questions(tutor: Tutor, turns: Sequence[Turn]) -> Iterator[str]:
@@ -31,7 +51,7 @@ def suggest_questions(tutor: Tutor, turns: Sequence[Turn]) -> Iterator[str]:
     asked = {_key(text) for turn in turns for text in (turn.question, turn.standalone)}
     found = tried = 0
     for heading, chunk in _neighbours(tutor.store.chunks, turns[-1]):
-        question = _question(heading)
+        question = _question(heading, chunk)
         if not question or _key(question) in asked:
             continue
         asked.add(_key(question))
@@ -70,12 +90,9 @@ def _heading_above(citation: Citation) -> str:
     return inside[-1].title if inside else "".join(chunk.heading[-1:])
 
 
-def _question(heading: str) -> str:
-    if _ASKS.match(heading):
-        return f"{heading.rstrip('?. ')}?"
-    if not set(heading.lower().split()) - _GENERAL or not content_words(heading):
-        return ""
-    return f"What do my notes say about {heading}?"
+def _question(heading: str, chunk: Chunk) -> str:
+    above = chunk.heading[:-1] if heading in chunk.heading[-1:] else chunk.heading
+    return question_about(heading, "".join(above[-1:]), chunk.text)
 
 
 def _is_answered(tutor: Tutor, question: str, turns: Sequence[Turn], chunk: Chunk) -> bool:
@@ -84,4 +101,35 @@ def _is_answered(tutor: Tutor, question: str, turns: Sequence[Turn], chunk: Chun
 
 
 def _key(question: str) -> frozenset[str]:
-    return frozenset(content_words(question)) - {"note", "say"}
+    return frozenset(content_words(question)) - _ASKING
+
+
+def _question_headings(corpus: Path, name: str) -> list[str]:
+    try:
+        text = read_document(corpus, name).text
+    except CorpusError:
+        return []
+    found = [clean_heading(match[0].strip()) for match in _QUESTION.finditer(text)]
+    return [heading for heading in found if heading[0].isalpha()]
+
+
+def _build(tutor: Tutor) -> str:
+    """The index in use, or "" before the first one."""
+    try:
+        return tutor.store.build
+    except IndexMissingError:
+        return ""
+
+
+@lru_cache(maxsize=1)  # for one build, since it takes a search for each heading
+def _answered_headings(tutor: Tutor, build: str) -> tuple[str, ...]:
+    """Questions made of headings from anywhere in the notes, which the notes answer."""
+    if not build:
+        return ()
+    places = [(heading, chunk) for chunk in tutor.store.chunks for heading in _headings(chunk)]
+    found: dict[str, None] = {}
+    for heading, chunk in random.sample(places, min(_MAX_TRIED, len(places))):
+        question = _question(heading, chunk)
+        if question and question not in found and _is_answered(tutor, question, (), chunk):
+            found[question] = None
+    return tuple(found)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from rag_tutor.chat_server import is_server
+from rag_tutor.config import DEFAULT_ENCODER, DEFAULT_GENERATOR
 from rag_tutor.domain import Encoder, Generator
 from rag_tutor.errors import ModelUnavailableError, SettingsError, TutorError
 from rag_tutor.indexing import update_index
@@ -29,7 +30,9 @@ _BUSY = "Other models are being brought into use. Wait until that is done, or ca
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """How far a change of models has come: in words, and in chunks done of all, if they count."""
+    """How far a change of models has come: in words, and as a share, where all is known: of the
+    bytes of a download, or of the chunks of an index.
+    """
 
     state: Literal["none", "running", "done", "failed"]
     text: str = ""
@@ -39,16 +42,19 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class _Hub:
-    """Where a model that is being loaded arrives, and how many bytes were there before."""
+    """A download: its folder, how many bytes were there before, and how many are to come."""
 
+    name: str
     folder: Path
     size_before: int
+    missing: int
 
 
 class ModelChange:
     """Changes the models of one tutor, one change at a time, in the background.
 
-    Whatever fails, or is cancelled, leaves the models and the index in use as they were. `hold`
+    Whatever fails, or is cancelled, leaves the models and the index in use as they were.
+    `download` fetches a model of the hub, and tells first how many bytes are missing. `hold`
     keeps whatever else brings the index up to date from doing so while an encoder changes.
     """
 
@@ -57,11 +63,13 @@ class ModelChange:
         tutor: Tutor,
         load_encoder: Callable[[str], Encoder],
         load_generator: Callable[[str], Generator],
+        download: Callable[[str, Callable[[int], None]], None],
         hold: Callable[[], AbstractContextManager[None]] = nullcontext,
     ) -> None:
         self._tutor = tutor
         self._load_encoder = load_encoder
         self._load_generator = load_generator
+        self._fetch = download
         self._hold = hold
         self._change = Change("none")
         self._lock = threading.Lock()
@@ -73,9 +81,10 @@ class ModelChange:
         """How far the last change that was started has come."""
         change, hub = self._change, self._hub
         if change.state == "running" and hub:
-            arrived = size_on_disk(hub.folder) - hub.size_before
-            if arrived > 0:
-                return replace(change, text=f"{change.text} {arrived / 1e6:,.0f} MB have arrived.")
+            arrived = min(max(size_on_disk(hub.folder) - hub.size_before, 0), hub.missing)
+            megabytes = f"{arrived / 1e6:,.0f} of {hub.missing / 1e6:,.0f} MB"
+            text = f"Downloading {hub.name}: {megabytes}."
+            return replace(change, text=text, done=arrived, total=hub.missing)
         return change
 
     def start(self, encoder: str, generator: str) -> None:
@@ -140,11 +149,19 @@ class ModelChange:
 
     def _loading(self, name: str, load: Callable[[str], Model]) -> Model:
         self._change = Change("running", f"Loading {name}…")
-        if HUB_ID.fullmatch(name) and not is_folder(name):
-            folder = hub_cache_folder(name)
-            self._hub = _Hub(folder, size_on_disk(folder))
+        is_here = name in (DEFAULT_ENCODER, DEFAULT_GENERATOR) or is_folder(name)
+        if not is_here and not is_server(name):
+            self._download(name)
+        return load(name)
+
+    def _download(self, name: str) -> None:
+        folder = hub_cache_folder(name)
+
+        def tell_missing(size: int) -> None:
+            self._hub = _Hub(name, folder, size_on_disk(folder), size)
+
         try:
-            return load(name)
+            self._fetch(name, tell_missing)
         finally:
             self._hub = None
 

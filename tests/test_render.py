@@ -355,3 +355,15 @@ def _turn_with_passage(text: str, document: str) -> Turn:
     cited = passage(text, document)
     citation = Citation(1, cited, 0, len(text), "quoted")
     return Turn(EVIL, EVIL, Answer("Yes. [1]", (citation,), (cited,), refused=False))
+
+
+@pytest.mark.parametrize(
+    ("text", "tags"),
+    [
+        ("# A\n\n## B\n\n# C", ["h4", "h5", "h4"]),
+        ("### A\n\n##### B\n\n## C\n\n#### D", ["h4", "h5", "h4", "h5"]),
+        ("# A\n\n## B\n\n### C\n\n#### D", ["h4", "h5", "h6", "h6"]),
+    ],
+)
+def test_headings_leave_out_no_level(text: str, tags: list[str]) -> None:
+    assert [tag for tag, _ in Page(passage_html(text, ())).tags] == tags

@@ -57,8 +57,19 @@ class PoliteGenerator(ScriptedGenerator):
     name = "polite"
 
 
+def nothing_to_download(name: str, tell_missing: Callable[[int], None]) -> None:
+    pass
+
+
+def never_download(name: str, tell_missing: Callable[[int], None]) -> None:
+    raise AssertionError(f"{name} is of no hub")
+
+
 def change_of(
-    tutor: Tutor, encoder: Encoder | None = None, generator: Generator | None = None
+    tutor: Tutor,
+    encoder: Encoder | None = None,
+    generator: Generator | None = None,
+    download: Callable[[str, Callable[[int], None]], None] = nothing_to_download,
 ) -> ModelChange:
     def load_encoder(name: str) -> Encoder:
         if encoder is None or name != encoder.name:
@@ -70,7 +81,7 @@ def change_of(
             raise ModelUnavailableError(f"There is no generator {name}.")
         return generator
 
-    return ModelChange(tutor, load_encoder, load_generator)
+    return ModelChange(tutor, load_encoder, load_generator, download)
 
 
 def wait(change: ModelChange, until: Callable[[Change], bool]) -> Change:
@@ -173,6 +184,29 @@ def test_another_generator_writes_the_next_answer_without_a_rebuild(
     assert saved_preferences()["generator"] == "polite"
 
 
+def test_a_download_shows_how_much_of_it_has_arrived(
+    make_tutor: MakeTutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rag_tutor.inventory.HF_HUB_CACHE", str(tmp_path))
+    blobs = tmp_path / "models--owner--polite" / "blobs"
+    blobs.mkdir(parents=True)
+    (blobs / "old").write_bytes(b"w" * 7_000_000)
+    may_go_on = threading.Event()
+
+    def download(name: str, tell_missing: Callable[[int], None]) -> None:
+        tell_missing(4_000_000)
+        (blobs / "new.incomplete").write_bytes(b"w" * 1_000_000)
+        assert may_go_on.wait(SECONDS)
+
+    change = change_of(make_tutor(), download=download)
+    change.start("hashed", "owner/polite")
+    now = wait(change, lambda now: now.done > 0)
+    assert now.text == "Downloading owner/polite: 1 of 4 MB."
+    assert (now.done, now.total) == (1_000_000, 4_000_000)
+    may_go_on.set()
+    assert "There is no generator owner/polite" in finished(change).text
+
+
 def test_what_a_change_means_is_said_before_it_is_made(make_tutor: MakeTutor) -> None:
     tutor = make_tutor()
     in_use = tutor.settings
@@ -205,7 +239,7 @@ def test_a_server_takes_over_once_it_has_written(make_tutor: MakeTutor) -> None:
     with serving(says(CROWNED)) as server:
         name = f"{server.address}#m"
         assert "sent to" not in announcement(tutor, encoder, name)[0]
-        change = ModelChange(tutor, lambda name: HashedEncoder(), load_generator)
+        change = ModelChange(tutor, lambda name: HashedEncoder(), load_generator, never_download)
         change.start(encoder, f" {name} ")
         assert finished(change).state == "done"
         assert ask(tutor).startswith(f"{CROWNED} [")

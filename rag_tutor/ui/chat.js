@@ -27,6 +27,7 @@
   // --- Sources: the passage behind a marker ---
 
   let wanted = null;
+  let followed = null; // the marker that led to the sources last
   const panel = find("#sources-panel");
   const shownTurn = () => {
     const shown = [...panel.querySelectorAll(".sources")].find((each) => each.offsetParent);
@@ -49,6 +50,13 @@
     passage.classList.remove("flash");
     void passage.offsetWidth; // lets the animation start again
     passage.classList.add("flash");
+  }
+
+  function backToAnswer() {
+    const answer = document.querySelectorAll("#chat .bot-row")[shownTurn()];
+    const marker = answer?.contains(followed) ? followed : null;
+    (marker ?? answer)?.scrollIntoView({ block: marker ? "center" : "start" });
+    marker?.focus({ preventScroll: true });
   }
 
   function pick(turn, number, sentence) {
@@ -148,6 +156,7 @@
   const keep = element("button", { className: "primary", textContent: "Keep comment" });
   const form = element("form", { method: "dialog" }, asked, comment, element("div", {}, skip, keep));
   const commentDialog = dialog("comment-dialog", "Comment on this answer", form);
+  commentDialog.className = "ask";
   skip.addEventListener("click", () => commentDialog.close());
   let rated = null;
   form.addEventListener("submit", () => rate({ ...rated, comment: comment.value }));
@@ -191,8 +200,10 @@
 
   function onAnswerLink(link) {
     const [name, turn, number] = link.hash.slice(1).split("-").map((part, at) => (at ? Number(part) : part));
-    if (name === "source") pick(turn, number, linesOf(link)[2]);
-    else if (name === "note") openNote(turn, number);
+    if (name === "source") {
+      followed = link;
+      pick(turn, number, linesOf(link)[2]);
+    } else if (name === "note") openNote(turn, number);
     else if (name === "copy") onCopy(turn);
     else if (name === "edit") onEdit(turn);
     else if (name === "up" || name === "down") onRate(link, name, turn);
@@ -290,6 +301,7 @@
       hideCard();
       return;
     }
+    if (event.target.closest("#to-answer")) backToAnswer();
     if (event.target.closest("#show-history")) showDrawer(true);
     else if (side.matches(".open") && !side.contains(event.target)) showDrawer(false);
     const answer = event.target.closest("#chat .bot-row");

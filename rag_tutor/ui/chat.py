@@ -5,7 +5,6 @@ and the answers in the making are the truth: each handler changes these at most,
 they hold then. The browser only keeps which conversation it shows, and what it edits.
 """
 
-import random
 import re
 import time
 import uuid
@@ -17,11 +16,9 @@ from typing import Any
 import gradio as gr
 
 from rag_tutor.answering import Answering
-from rag_tutor.chunking import clean_heading
 from rag_tutor.config import Settings
 from rag_tutor.conversations import Conversations, Rating
-from rag_tutor.corpus import read_document, scan_corpus
-from rag_tutor.errors import CorpusError, TutorError
+from rag_tutor.errors import TutorError
 from rag_tutor.export import answer_text, conversation_text
 from rag_tutor.live import LiveIndex
 from rag_tutor.tutor import Tutor
@@ -29,11 +26,13 @@ from rag_tutor.ui import chat_view, history, render
 
 Update = dict[Any, Any]
 
-_EXAMPLES = 4
 _FIRST_INDEX_SECONDS = 3600.0
-_QUESTION = re.compile(r"^\s*(?:#{1,6}\s|\d{1,3}[.)]\s|\*\*).{10,80}\?[*_\s]*$", re.MULTILINE)
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
 _WELCOME = "## What would you like to understand?\n\nEvery answer comes from your own notes."
+_SOURCES_HEAD = (
+    '<h2 id="sources-title">Sources</h2>'
+    '<button type="button" id="to-answer">Back to the answer</button>'
+)
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 _SHORT = _QUIET | {"queue": False}
 _LONG = _QUIET | {"concurrency_limit": None}
@@ -57,6 +56,10 @@ _CHAT = (
 )
 _WITH_CHAT = f"(question, chat, ...rest) => [question, chat || ({_CHAT}), ...rest]"
 _LOADED = f"() => [{_CHAT}]"
+# What is typed but not sent outlives a reload, which Gradio makes by itself when the server
+# comes back. Kept for this window only: another one has a question of its own.
+_KEEP_QUESTION = "(typed) => { sessionStorage.setItem('rag-tutor:question', typed); }"
+_KEPT_QUESTION = "(typed) => typed || (sessionStorage.getItem('rag-tutor:question') ?? '')"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,16 +102,6 @@ class _Parts:
         return [self.conversation, self.following, *self.chat, *editing, *lists]
 
 
-def example_questions(corpus: Path) -> list[str]:
-    """A few of the questions that serve as headings in the notes, from all over them."""
-    try:
-        names, _ = scan_corpus(corpus)
-    except CorpusError:
-        return []
-    found = list(dict.fromkeys(question for name in names for question in _questions(corpus, name)))
-    return random.sample(found, min(_EXAMPLES, len(found)))
-
-
 def chat_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> Callable[[gr.Blocks], None]:
     """Build the chat page; what it returns connects it to the page that it is a part of."""
     conversations = Conversations(settings.conversations_file)
@@ -124,7 +117,7 @@ def chat_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> Callable[[gr
         with gr.Column(scale=3, min_width=320, elem_id="conversation"):
             column = _conversation_column()
         with gr.Column(scale=2, min_width=320, elem_id="sources-panel"):
-            gr.HTML('<h2 id="sources-title">Sources</h2>')
+            gr.HTML(_SOURCES_HEAD, elem_id="sources-head")
             chosen = _markdown("", "chosen-sources")
             newest = _markdown(render.no_sources_html(), "newest-sources")
             shown = (chosen, newest, _markdown("", "note-view"), _bridge(desk))
@@ -180,11 +173,14 @@ def _connect(parts: _Parts, events: "_Events", page: gr.Blocks) -> None:
     parts.retry.click(events.retry, known, parts.page, **_SHORT)
     parts.stop.click(events.stop, shown, parts.page, **_SHORT)
     parts.fresh.click(events.fresh, [search, *editing], parts.page, **_SHORT)
+    gr.on([page.load, parts.fresh.click], events.examples, None, parts.chatbot, **_SHORT)
     bridge.open(events.open, [search, *editing], parts.page, **_SHORT)
     bridge.delete(events.delete, shown, parts.page, **_SHORT)
     bridge.restore(events.restore, shown, parts.page, **_SHORT)
     bridge.refresh(events.refresh, parts.conversation, parts.following, **_SHORT)
     page.load(events.load, parts.conversation, parts.page, js=_LOADED, **_SHORT)
+    page.load(None, parts.question, parts.question, js=_KEPT_QUESTION, **_SHORT)
+    parts.question.change(None, parts.question, None, js=_KEEP_QUESTION, **_SHORT)
 
     search.change(events.search, shown, parts.listing, trigger_mode="always_last", **_SHORT)
     bridge.rename(events.rename, shown, parts.listing, **_SHORT)
@@ -213,14 +209,20 @@ class _Events:
     desk: _Desk
 
     def load(self, wanted: str) -> Update:
-        """Show the conversation that the address names, with examples in case it is new."""
-        update = self._open(wanted, "")
-        return update | {self.parts.chatbot: self._with_examples(update)}
+        """Show the conversation that the address names."""
+        return self._open(wanted, "")
 
     def fresh(self, search: str, editing: int, draft: str) -> Update:
-        """Begin a new conversation, with other examples."""
-        update = self._open("", search) | self._without_edit(editing, draft)
-        return update | {self.parts.chatbot: self._with_examples(update)}
+        """Begin a new conversation."""
+        return self._open("", search) | self._without_edit(editing, draft)
+
+    def examples(self) -> Any:
+        """Questions to begin with; they may take a few searches, so nothing else waits for them."""
+        try:
+            found = self.desk.answering.starting_questions()
+        except TutorError:
+            return gr.skip()  # the first question meets the same error and shows it
+        return gr.update(examples=[{"text": text} for text in found])
 
     def open(self, search: str, editing: int, draft: str, event: gr.EventData) -> Update:
         """Show another conversation."""
@@ -415,10 +417,6 @@ class _Events:
         closed = {parts.notice: "", parts.cancel: gr.update(visible=False)}
         return {parts.editing: 0, parts.draft: "", parts.question: draft} | closed
 
-    def _with_examples(self, update: Update) -> Any:
-        examples = [{"text": text} for text in example_questions(self.desk.corpus)]
-        return gr.update(value=update[self.parts.chatbot], examples=examples)
-
 
 def _edit_notice(later: int) -> str:
     if not later:
@@ -429,15 +427,6 @@ def _edit_notice(later: int) -> str:
 
 def _message(text: str, failed: bool = False) -> str:
     return render.message_html(text, failed=failed)
-
-
-def _questions(corpus: Path, name: str) -> list[str]:
-    try:
-        text = read_document(corpus, name).text
-    except CorpusError:
-        return []
-    headings = [clean_heading(match[0].strip()) for match in _QUESTION.finditer(text)]
-    return [heading for heading in headings if heading[0].isalpha()]
 
 
 def _bridge(desk: _Desk) -> gr.HTML:

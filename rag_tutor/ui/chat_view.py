@@ -124,7 +124,7 @@ def _answer(saved: SavedTurn, index: int, is_made: bool, is_newest: bool, corpus
 
 def _doing(now: Progress) -> str:
     if now.stage == "waiting":
-        return "Waiting for another conversation's answer…"
+        return "Another answer is being written first; yours comes next…"
     if now.stage == "indexing":
         return "Reading your notes for the first time…"
     if now.stage == "reading":

@@ -17,7 +17,7 @@ def list_html(conversations: Sequence[Conversation], current: str, now: float) -
         return _current(current) + '<p class="empty">Your conversations are kept here.</p>'
     groups = groupby(conversations, key=lambda each: _day(each.changed, now))
     return _current(current) + "".join(
-        f"<h3>{day}</h3>{_items([_item(each, current, '') for each in group])}"
+        f"<h2>{day}</h2>{_items([_item(each, current, '') for each in group])}"
         for day, group in groups
     )
 
@@ -28,7 +28,7 @@ def hits_html(hits: Sequence[Hit], current: str, wanted: str) -> str:
         return _current(current) + '<p class="empty">No conversation holds all these words.</p>'
     count = "1 conversation" if len(hits) == 1 else f"{len(hits)} conversations"
     items = [_item(hit.conversation, current, _excerpt(hit.excerpt, wanted)) for hit in hits]
-    return f"{_current(current)}<h3>{count}</h3>{_items(items)}"
+    return f"{_current(current)}<h2>{count}</h2>{_items(items)}"
 
 
 def deleted_html(conversation: str, title: str, was_open: bool) -> str:

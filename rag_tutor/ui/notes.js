@@ -9,8 +9,10 @@
   let shown = null; // which showing of a note was seen already
   let isFull = false; // the browser's storage takes no more
   let reopened = false;
+  let lastOpen = null; // where the list is to be found again on a narrow page
 
   const title = () => document.querySelector("#note-title [data-note]");
+  const rowOf = (note) => document.querySelector(`#notes button[value="${CSS.escape(note)}"]`);
   const box = () => document.querySelector("#editor textarea");
   const ask = (action, detail) =>
     document.dispatchEvent(new CustomEvent("tutor:note-" + action, { detail }));
@@ -57,6 +59,10 @@
     if (!note) {
       // Before the first note, the page may have been loaded anew: then one is to be reopened.
       if (shown !== null) sessionStorage.removeItem(OPEN);
+      const last = lastOpen;
+      lastOpen = null;
+      // The list is there again with the next frame.
+      if (last !== null) requestAnimationFrame(() => rowOf(last)?.scrollIntoView({ block: "center" }));
       return;
     }
     if (note.dataset.shown === shown) return;
@@ -64,6 +70,8 @@
     const { note: name, hash, was, kind, event } = note.dataset;
     sessionStorage.setItem(OPEN, name);
     if (was) move(was, name);
+    if (lastOpen === null) scrollTo(0, 0); // on a narrow page, the note takes the list's place
+    lastOpen = name;
     if (event === "stale") {
       open(name);
       return;
@@ -93,6 +101,32 @@
     if (name && !title()) open(name);
   }
 
+  // What can't be undone is asked for first.
+  const confirmation = document.createElement("dialog");
+  confirmation.className = "ask";
+  confirmation.setAttribute("aria-labelledby", "empty-question");
+  confirmation.innerHTML = `
+    <form method="dialog">
+      <p id="empty-question"></p>
+      <div><button value="">Keep</button><button class="final" value="empty">Remove for good</button></div>
+    </form>`;
+  document.querySelector(".gradio-container .contain").append(confirmation); // styles reach no farther
+  confirmation.addEventListener("close", () => {
+    if (confirmation.returnValue === "empty") ask("empty", {});
+  });
+  // Escape closes the dialog and nothing else.
+  confirmation.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") event.stopPropagation();
+  });
+
+  function confirmEmptying() {
+    const count = document.querySelectorAll("#trash li").length;
+    const notes = count === 1 ? "the note" : `all ${count} notes`;
+    confirmation.querySelector("p").textContent = `Remove ${notes} in the trash? This can't be undone.`;
+    confirmation.returnValue = "";
+    confirmation.showModal();
+  }
+
   function closeChip(event) {
     const chip = document.querySelector("#index-chip details[open]");
     if (chip && !(event.type === "click" && chip.contains(event.target))) chip.open = false;
@@ -104,12 +138,9 @@
     const row = pressed("#notes button[value]");
     const restore = pressed("#trash [data-restore]");
     const note = title()?.dataset;
-    if (row) {
-      open(row.value);
-      const editor = document.querySelector("#note-editor");
-      if (editor.getBoundingClientRect().top > 200) editor.scrollIntoView({ behavior: "smooth" });
-    } else if (restore) ask("restore", { key: restore.dataset.restore });
-    else if (pressed("#trash [data-empty-trash]")) ask("empty", {});
+    if (row) open(row.value);
+    else if (restore) ask("restore", { key: restore.dataset.restore });
+    else if (pressed("#trash [data-empty-trash]")) confirmEmptying();
     else if (note && pressed("#save, #keep-mine")) {
       saving = { note: note.note, text: box().value };
     } else if (note && pressed("#discard, #use-theirs")) forget(note.note);

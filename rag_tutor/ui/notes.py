@@ -48,7 +48,9 @@ for (const action of ["open", "restore", "empty"]) {
   document.addEventListener("tutor:note-" + action, (event) => trigger(action, event.detail));
 }
 const tell = () => document.dispatchEvent(new CustomEvent("tutor:notes-listed"));
-new MutationObserver(tell).observe(element, { childList: true, subtree: true });
+// A list that is drawn again may keep its rows, and lose only what notes.js has put on them.
+const changes = { childList: true, subtree: true, attributeFilter: ["class"] };
+new MutationObserver(tell).observe(element, changes);
 tell();
 """
 # A state that comes in while the chip is open doesn't close it.
@@ -85,6 +87,7 @@ class _List:
 class _Editor:
     """The right column: the open note, what can be done with it, its text and its preview."""
 
+    close: gr.Button
     title: gr.HTML
     rename: gr.Button
     delete: gr.Button
@@ -122,7 +125,7 @@ class _Page:
         left, right = self.notes, self.editor
         return [
             *(self.draft, self.deleted, left.name, left.upload, left.listing, left.trash),
-            *(right.title, right.rename, right.delete, right.discard, right.save),
+            *(right.close, right.title, right.rename, right.delete, right.discard, right.save),
             *(right.renaming, right.new_name, right.message, right.undo, right.keep_mine),
             *(right.use_theirs, right.writing, right.text, right.preview, right.theirs),
         ]
@@ -219,16 +222,23 @@ def _connect_editor(
     def discard(folder: Path, draft: Draft, text: str) -> Opened:
         return open_note(folder, draft.name, None)
 
-    def on_input(text: str) -> str:
-        return notes_html.preview_html(text)
+    def on_change(text: str, draft: Draft | None) -> Any:
+        is_text = draft is not None and draft.kind == "text"
+        return notes_html.preview_html(text) if is_text else gr.skip()
+
+    def on_close() -> Update:
+        return _closed(page) | listed(None) | _message(page, _HINT, failed=False)
 
     edited = [page.draft, right.text]
     page.notes.listing.open(on_open, right.text, page.shown, **_QUIET)
+    right.close.click(on_close, None, page.shown, **_QUIET)
     right.save.click(chosen(save_note), edited, page.shown, **_QUIET)
     right.discard.click(chosen(discard), edited, page.shown, **_QUIET)
     right.keep_mine.click(chosen(keep_mine), edited, page.shown, **_QUIET)
     right.use_theirs.click(chosen(use_theirs), edited, page.shown, **_QUIET)
-    right.text.input(on_input, right.text, right.preview, trigger_mode="always_last", **_QUIET)
+    # Not `input`, which Gradio fires for keys only: a text may be pasted or dropped.
+    latest = _QUIET | {"trigger_mode": "always_last"}
+    right.text.change(on_change, [right.text, page.draft], right.preview, **latest)
 
 
 def _connect_names(
@@ -344,6 +354,7 @@ def _opened(
     update: Update = {
         page.draft: draft,
         right.title: notes_html.title_html(draft, "saved" if opened.is_saved else ""),
+        right.close: _visible(True),
         right.rename: _visible(True),
         right.delete: _visible(True),
         right.discard: _visible(is_text and not differs),
@@ -370,8 +381,8 @@ def _opened(
 def _closed(page: _Page) -> Update:
     """Show that no note is open."""
     right = page.editor
-    hidden = [right.rename, right.delete, right.discard, right.save, right.renaming]
-    hidden += [right.keep_mine, right.use_theirs, right.writing, right.theirs]
+    hidden: list[Any] = [right.close, right.rename, right.delete, right.discard, right.save]
+    hidden += [right.renaming, right.keep_mine, right.use_theirs, right.writing, right.theirs]
     update: Update = {part: _visible(False) for part in hidden}
     preview = gr.update(value="", visible=True)
     return (
@@ -442,6 +453,7 @@ def _list_column() -> _List:
 
 def _editor_column() -> _Editor:
     with gr.Row(elem_id="editor-head", elem_classes="bar"):
+        close = _button("All notes", "close-note")
         title = gr.HTML(notes_html.title_html(None), elem_id="note-title", js_on_load=_TITLE)
         rename = _button("Rename", "rename")
         delete = _button("Delete", "delete")
@@ -462,6 +474,7 @@ def _editor_column() -> _Editor:
             preview = gr.Markdown("", elem_id="preview", latex_delimiters=render.LATEX_DELIMITERS)
             theirs = gr.HTML("", elem_id="theirs", visible=False)
     return _Editor(
+        close=close,
         title=title,
         rename=rename,
         delete=delete,

@@ -47,7 +47,7 @@ def trash_html(trash: Sequence[Trashed]) -> str:
     )
     return (
         f"<details><summary>Trash ({len(trash)})</summary><ul>{rows}</ul>"
-        '<button type="button" data-empty-trash>Empty the trash for good</button>'
+        '<button type="button" data-empty-trash>Empty the trash…</button>'
         "</details>"
     )
 
@@ -71,10 +71,11 @@ def title_html(
 
 def preview_html(text: str) -> str:
     """A note as it is meant to be read."""
-    shown = render.passage_html(text[:_PREVIEW_CHARACTERS], ())
+    shown = render.passage_html(text[:_PREVIEW_CHARACTERS], (), lower=2)
     if len(text) > _PREVIEW_CHARACTERS:
         shown += f'<p class="empty">The preview ends after {_PREVIEW_CHARACTERS:,} characters.</p>'
-    return render.one_line(f'<div class="text">{shown}</div>')
+    # Can take the focus, so that it can be scrolled by keys.
+    return render.one_line(f'<div class="text" tabindex="0">{shown}</div>')
 
 
 def versions_html(mine: str, theirs: str) -> str:
@@ -92,7 +93,7 @@ def versions_html(mine: str, theirs: str) -> str:
     )
     return (
         "<h3>The version on disk</h3><p class=message>Marked lines are not in your text.</p>"
-        f"<pre>{shown}</pre>"
+        f'<pre tabindex="0">{shown}</pre>'
     )
 
 

@@ -4,6 +4,7 @@ nothing of what the pages do.
 
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,12 @@ def _model_change(tutor: Tutor, live: LiveIndex) -> ModelChange:
 
         return load_generator(name)
 
-    return ModelChange(tutor, load_encoder, load_generator, live.held)
+    def download(name: str, tell_missing: Callable[[int], None]) -> None:
+        from rag_tutor.hub import download
+
+        download(name, tell_missing)
+
+    return ModelChange(tutor, load_encoder, load_generator, download, live.held)
 
 
 class _WithPolicy:

@@ -111,12 +111,14 @@ def no_sources_html() -> str:
     )
 
 
-def passage_html(text: str, spans: Iterable[Span]) -> str:
+def passage_html(text: str, spans: Iterable[Span], lower: int = 3) -> str:
     """The Markdown of a passage as safe HTML with `<mark>` around `spans` of its characters.
 
-    Raw HTML is shown as text, images by their description, and only web links can be clicked.
+    Its headings stand below one of level `lower`. Raw HTML is shown as text, images by their
+    description, and only web links can be clicked.
     """
-    rendered: str = _PARSER.render(_same_length(text), {"spans": _merged(spans)})
+    env = {"spans": _merged(spans), "lower": lower}
+    rendered: str = _PARSER.render(_same_length(text), env)
     return _with_marks(rendered)
 
 
@@ -173,7 +175,7 @@ def note_html(
     if warning:
         head += f'<p class="changed-since">{html.escape(warning)}</p>'
     anchors = {heading.line: f"place-{number}" for number, heading in enumerate(outline)}
-    env = {"spans": _merged(spans), "anchors": anchors, "lower": 1}
+    env = {"spans": _merged(spans), "anchors": anchors, "lower": 2}
     rendered: str = _PARSER.render(_same_length(text), env)
     places = "".join(
         f'<li class="depth-{min(heading.depth, 4)}">'
@@ -320,10 +322,14 @@ def _mark_cited(state: StateCore) -> None:
     Done once the blocks are known, so that a sign can't hide a list mark or a table's bar.
     """
     position = 0
+    above: list[int] = []
     for token in state.tokens:
+        if token.type == "heading_open":
+            # Below the page's own headings in its outline, and no level is left out.
+            own = int(token.tag[1])
+            above = [level for level in above if level < own] + [own]
         if token.type.startswith("heading_"):
-            # Below the panel's own headings in the page's outline.
-            token.tag = f"h{min(int(token.tag[1]) + state.env.get('lower', 3), 6)}"
+            token.tag = f"h{min(len(above) + state.env.get('lower', 3), 6)}"
         if token.type in ("inline", "fence", "code_block", "math_block"):
             lines = []
             for line in token.content.split("\n"):

@@ -37,6 +37,7 @@ def test_a_conversation_outlives_reload_browser_and_server(
     expect(page.locator("#status")).to_contain_text("Answered in")
 
     page.evaluate("window.isOfBefore = true")
+    page.fill("#question textarea", "And where does")
     server.stop()
     server.start()
     other = other_desk.page
@@ -50,8 +51,34 @@ def test_a_conversation_outlives_reload_browser_and_server(
     # The page that was open all the while loads itself again and goes on as well.
     page.wait_for_function("!window.isOfBefore", timeout=SLOW)
     expect(desk.questions()).to_have_text([MEANDER, MAGMA])
+    expect(page.locator("#question textarea")).to_have_value("And where does")
     desk.ask("And where does it come from?")
     expect(desk.questions()).to_have_count(3)
+
+
+def test_a_question_that_isnt_sent_outlives_a_reload_of_its_window(desk: Desk) -> None:
+    page = desk.page
+    question = page.locator("#question textarea")
+    question.press_sequentially("What is a me")
+    page.reload()
+    expect(question).to_have_value("What is a me")
+    question.press("End")
+    question.press_sequentially("ander?")
+    page.reload()
+    expect(question).to_have_value(MEANDER)
+
+    second = page.context.new_page()
+    second.goto(page.url)
+    second.wait_for_selector("#chat .example")
+    expect(second.locator("#question textarea")).to_have_value("")
+
+    question.press("Enter")
+    expect(question).to_have_value("")
+    expect(desk.questions()).to_have_text([MEANDER])
+    page.reload()
+    expect(desk.questions()).to_have_text([MEANDER])
+    page.wait_for_selector("#send", timeout=SLOW)
+    expect(question).to_have_value("")
 
 
 def test_a_reload_loses_nothing_of_an_answer_that_is_being_made(desk: Desk) -> None:
@@ -71,7 +98,9 @@ def test_another_conversation_isnt_disturbed_by_an_answer_in_the_making(
     page = desk.page
     desk.send(BOTH)
     other_desk.send(MAGMA)
-    expect(other_desk.page.locator("#status")).to_contain_text("Waiting for another")
+    expect(other_desk.page.locator("#status")).to_contain_text(
+        "Another answer is being written first"
+    )
     page.click("#new-chat")
     expect(desk.questions()).to_have_count(0)
     expect(page.locator("#send")).to_be_visible()

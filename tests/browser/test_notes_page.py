@@ -47,7 +47,7 @@ def test_a_saved_edit_is_in_the_next_answer(desk: Desk, note: Path) -> None:
     editor(desk).press("Control+End")
     levee = "A levee is a raised bank beside a river that keeps the **floods** back."
     editor(desk).press_sequentially(f"\n## What is a levee?\n\n{levee}\n")
-    expect(page.locator("#preview h5")).to_have_text("What is a levee?")
+    expect(page.locator("#preview h4")).to_have_text("What is a levee?")
     expect(page.locator("#preview strong")).to_have_text("floods")
     page.keyboard.press("Control+s")
     expect(page.locator("#notes-message")).to_contain_text("Saved")
@@ -79,7 +79,7 @@ def test_changes_by_another_program_are_in_the_next_answer(desk: Desk, note: Pat
     expect(row(desk, note.name)).to_have_count(0)
 
 
-def test_unsaved_text_is_never_lost(desk: Desk, note: Path) -> None:
+def test_unsaved_text_is_never_lost(desk: Desk, note: Path, server: Server) -> None:
     page = desk.page
     open_own(desk, note)
     page.fill("#editor textarea", "half a thought")
@@ -100,6 +100,15 @@ def test_unsaved_text_is_never_lost(desk: Desk, note: Path) -> None:
     expect(editor(desk)).to_have_value("half a thought")
     expect(page.locator("#notes-message")).to_contain_text("not saved")
     assert note.read_text(encoding="utf-8") == NOTE
+
+    again = Desk(page.context.new_page())
+    page.close()
+    again.page.goto(server.address)
+    again.open_notes()
+    expect(row(again, note.name).locator("button.unsaved")).to_be_visible()
+    again.open_note(note.name)
+    expect(editor(again)).to_have_value("half a thought")
+    desk, page = again, again.page
 
     page.click("#save")
     expect(page.locator("#notes-message")).to_contain_text("Saved")
@@ -196,6 +205,64 @@ def test_a_note_can_be_renamed_deleted_and_brought_back(desk: Desk, note: Path) 
     page.locator("#trash li", has_text="estuaries.md").first.locator("button").click()
     expect(row(desk, "estuaries.md")).to_contain_text("indexed", timeout=PATIENCE)
     renamed.unlink()
+
+
+def test_a_phone_shows_the_list_or_the_open_note(phone: Desk, server: Server) -> None:
+    page = phone.page
+    many = [server.corpus / f"part {number}.md" for number in range(12)]
+    for path in many:
+        path.write_text(f"# {path.stem}\n\nNothing to see here.\n", encoding="utf-8")
+    try:
+        phone.open_notes()
+        last = row(phone, "volcanoes.md")
+        expect(row(phone, many[-1].name)).to_contain_text("indexed", timeout=PATIENCE)
+        last.scroll_into_view_if_needed()
+        phone.open_note("volcanoes.md")
+        expect(editor(phone)).to_be_in_viewport()
+        expect(page.locator("#notes-list")).to_be_hidden()
+        page.fill("#editor textarea", "half a thought")
+
+        page.click("#close-note")
+        expect(editor(phone)).to_be_hidden()
+        expect(last).to_be_in_viewport()
+        expect(last.locator("button.unsaved")).to_be_visible()
+        phone.open_note("volcanoes.md")
+        expect(editor(phone)).to_have_value("half a thought")
+        page.click("#discard")
+
+        page.click("#close-note")
+        phone.open_note(many[0].name)
+        page.click("#delete")
+        expect(page.locator("#notes-message")).to_be_in_viewport()
+        page.click("#undo")
+        expect(row(phone, many[0].name)).to_be_visible()
+    finally:
+        for path in many:
+            path.unlink(missing_ok=True)
+
+
+def test_the_trash_is_emptied_only_after_a_second_yes(desk: Desk, note: Path) -> None:
+    page = desk.page
+    open_own(desk, note)
+    page.click("#delete")
+    expect(page.locator("#notes-message")).to_contain_text("in the trash")
+    page.click("#trash summary")
+    trashed = page.locator("#trash li", has_text=note.name)
+    count = trashed.count()
+    page.click("#trash [data-empty-trash]")
+    asked = page.get_by_role("dialog", name="in the trash? This can't be undone.")
+    expect(asked).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(asked).to_be_hidden()
+    page.click("#trash [data-empty-trash]")
+    asked.get_by_text("Keep").click()
+    expect(asked).to_be_hidden()
+    expect(trashed).to_have_count(count)
+
+    page.click("#trash [data-empty-trash]")
+    asked.get_by_text("Remove for good").click()
+    expect(page.locator("#notes-message")).to_contain_text("removed for good")
+    expect(page.locator("#trash li")).to_have_count(0)
 
 
 def test_files_of_each_kind_are_added_and_cited(desk: Desk, server: Server, tmp_path: Path) -> None:

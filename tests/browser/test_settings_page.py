@@ -102,6 +102,18 @@ def test_a_folder_that_is_no_model_leaves_the_generator_in_use(
     expect(page.locator("#chat .bot-row")).to_contain_text("bend")
 
 
+def test_a_model_of_a_hub_that_cant_be_reached_says_so(settings: Desk) -> None:
+    page = settings.page
+    before = box(settings, "generator").input_value()
+    box(settings, "generator").fill("owner/no-such-model")
+    expect(page.locator("#models-message")).to_contain_text("No rebuild is needed")
+    page.click("#use-models")
+    failure = page.locator("#models-message [role=alert]")
+    expect(failure).to_contain_text("Hugging Face can't be reached", timeout=MINUTE)
+    expect(failure).to_contain_text(f"{before} and all-MiniLM-L6-v2 stay in use")
+    expect(box(settings, "generator")).to_have_value("owner/no-such-model")
+
+
 def test_another_encoder_says_that_it_needs_a_rebuild_and_then_makes_it(
     settings: Desk, other_desk: Desk, another_encoder: Path
 ) -> None:
