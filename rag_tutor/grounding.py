@@ -30,6 +30,7 @@ JOINING = frozenset(
 _MIN_WORDS = 2
 # Of the words of a claim, so many are the sentence's own; the others may be those of its headings.
 _OWN = 0.5
+_COMPARING_COLUMNS = 3
 _IN_ORDER = 0.5
 
 _OPENING = re.compile(r"\A(?:yes|no|by contrast|instead|however|so|then)\b,?\s+", re.IGNORECASE)
@@ -52,7 +53,8 @@ _EARLIER_CHARACTERS = 300
 class _Statement:
     """A sentence of a passage; `context` are the words of its headings and its table's head.
 
-    The first of its words are those of its label, as in "Definition: …".
+    The first of its words are those of its label, as in "Definition: …". Of a row of a table that
+    compares several things, `columns` are the words of each one's name and cell.
     """
 
     citation: Citation
@@ -60,6 +62,7 @@ class _Statement:
     words: tuple[str, ...]
     label_words: int
     context: frozenset[str]
+    columns: tuple[tuple[frozenset[str], frozenset[str]], ...]
 
     def support(self, claim: str) -> float:
         """The share of a claim's words that stand in the same order; 0 if it isn't supported."""
@@ -75,8 +78,15 @@ class _Statement:
         is_added_to = len(own) + len(joining) < len(claimed)
         if is_added_to and min(map(self.words.index, own)) > self.label_words:
             return 0.0
+        if self.columns and not self._names_column(frozenset(claimed)):
+            return 0.0
         in_order = share_in_order(own, self.words)
         return in_order if in_order >= _IN_ORDER and _agrees(claim, self.text) else 0.0
+
+    def _names_column(self, claimed: frozenset[str]) -> bool:
+        """Whether a claim names the column of the cell that it is taken from."""
+        name, cell = max(self.columns, key=lambda column: len(claimed & column[1]))
+        return not (name and claimed & cell) or bool(claimed & name)
 
 
 class Grounding:
@@ -206,6 +216,7 @@ def _statement(number: int, passage: Passage, span: Span) -> _Statement:
         tuple(claim_words(text)),
         len(claim_words(label[0])) if label else 0,
         frozenset(claim_words(above)),
+        _columns(chunk.text[slice(*span)], _table_head(chunk.text, span[0])),
     )
 
 
@@ -218,6 +229,18 @@ def _table_head(text: str, at: int) -> str:
     """The names of the columns, if a row of a table starts at a place of a text."""
     head, *rest = text[:at].rsplit("\n\n", 1)[-1].split("\n")
     return head if rest and TABLE_RULE.fullmatch(rest[0]) and "|" in head else ""
+
+
+def _columns(row: str, head: str) -> tuple[tuple[frozenset[str], frozenset[str]], ...]:
+    """The words of the columns' names and of a row's cells, if it compares at least two things."""
+    names, cells = _cells(head), _cells(row)
+    if not head or len(names) != len(cells) or len(cells) < _COMPARING_COLUMNS:
+        return ()
+    read = [
+        tuple(frozenset(claim_words(plain_text(text))) for text in column)
+        for column in zip(names[1:], cells[1:], strict=True)
+    ]
+    return tuple((name, cell) for name, cell in read)
 
 
 def _agrees(sentence: str, source: str) -> bool:

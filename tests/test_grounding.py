@@ -96,6 +96,25 @@ def test_a_heading_names_what_a_sentence_leaves_open_but_replaces_nothing(
     assert bool(grounding.find(sentence)) == is_supported
 
 
+VOLCANOES = (
+    "| | Shield volcano | Stratovolcano |\n|---|---|---|\n"
+    "| Slope | gentle and long | steep |\n| Lava | thin | thick and sticky |"
+)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "is_supported"),
+    [
+        ("The lava of a stratovolcano is thick and sticky.", True),
+        ("The slope of a shield volcano is gentle.", True),
+        ("Lava: thick and sticky.", False),
+        ("The lava of a shield volcano is thick and sticky.", False),
+    ],
+)
+def test_what_a_table_compares_has_to_be_named(sentence: str, is_supported: bool) -> None:
+    assert bool(Grounding([passage(VOLCANOES)]).find(sentence)) == is_supported
+
+
 def test_how_a_sentence_is_supported_is_told() -> None:
     grounding = Grounding([passage(TABLE), *NOTES])
     assert [each.support for each in grounding.find(EIFFEL)] == ["verbatim"]
