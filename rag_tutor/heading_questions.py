@@ -60,7 +60,8 @@ _TASK = re.compile(
 # A line that leads to a list below it is cut off in the middle of a sentence.
 _CUT_OFF = re.compile(
     r".*\b(?:by|as|includes?|including|can|is|are|was|the|an?|of|for|with|in|on|to|and|or|that|"
-    r"like|follows|following|below)|to\s.*|.*[.!;]\s.*",
+    r"like|follows|following|below)|to\s.*|.*[.!;]\s.*"
+    r"|.*\b(?:consists? of|involves?|refers? to|means|works|typically|usually)\b.*",
     re.IGNORECASE,
 )
 _MOST_CHARACTERS = 120

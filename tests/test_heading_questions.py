@@ -49,6 +49,7 @@ from rag_tutor.heading_questions import question_about
         ("Human Judgment", "- Human Judgment: it is human to judge", "What is human judgment?"),
         ("Explain the French Revolution.", "", "Explain the French Revolution."),
         # What names no subject asks nothing.
+        ("Cells consist of two parts", "", ""),
         ("Plants make sugar by", "", ""),
         ("To keep a cell alive, several things matter", "", ""),
         ("Challenges", "", ""),
