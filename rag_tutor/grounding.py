@@ -9,6 +9,7 @@ That can be checked without a model, and errs on the side of quoting.
 
 import re
 import textwrap
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -69,19 +70,30 @@ class _Statement:
         claimed = claim_words(claim)
         if self.context.issuperset(claimed):
             return 0.0  # a title
-        own = [word for word in claimed if word in self.words]
-        joining = [word for word in claimed if word in JOINING and word not in self.words]
-        if not own or len(own) < _OWN * (len(claimed) - len(joining)):
+        own, added, left = list[str](), 0, Counter(self.words)
+        for word in claimed:
+            if left[word]:
+                left[word] -= 1
+                own.append(word)
+            elif word in self.context:
+                added += 1
+            elif word not in JOINING:
+                return 0.0
+        if not own or len(own) < _OWN * (len(own) + added):
             return 0.0
-        if not {*own, *joining, *self.context}.issuperset(claimed):
-            return 0.0
-        is_added_to = len(own) + len(joining) < len(claimed)
-        if is_added_to and min(map(self.words.index, own)) > self.label_words:
+        if added and not self.columns and not self._leaves_room(set(own)):
             return 0.0
         if self.columns and not self._names_column(frozenset(claimed)):
             return 0.0
         in_order = share_in_order(own, self.words)
         return in_order if in_order >= _IN_ORDER and _agrees(claim, self.text) else 0.0
+
+    def _leaves_room(self, own: set[str]) -> bool:
+        """Whether a claim of these words leaves out none before or between them, whose place a word
+        of a heading could take.
+        """
+        places = [at for at, word in enumerate(self.words) if word in own]
+        return own.issuperset(self.words[min(places[0], self.label_words) : places[-1]])
 
     def _names_column(self, claimed: frozenset[str]) -> bool:
         """Whether a claim names the column of the cell that it is taken from."""

@@ -15,6 +15,10 @@ from rag_tutor.sentences import LIST_MARK, sentence_spans
 _FEWEST, _MOST = 2, 20
 # Of an item, as much is read; its beginning tells what it is.
 _READ_CHARACTERS = 200
+_STRUCTURAL = re.compile(
+    r"(?:introduction|overview|summary|summary table|conclusions?|examples?|references|exercises)",
+    re.IGNORECASE,
+)
 _SECTION = re.compile(r"#+ (?!\d)")
 # Chosen on the questions for lists in benchmarks/questions and of the development set.
 _RANK_WEIGHT = 1.0
@@ -144,6 +148,7 @@ def _section_items(chunks: Sequence[Chunk], heading: tuple[str, ...]) -> list[It
         Item(chunk, chunk.start, chunk.start + len(line))
         for title, chunk in below.items()
         if clean_heading(line := chunk.text.split("\n", 1)[0]) == title
+        and not _STRUCTURAL.fullmatch(title)
     ]
     # Questions that stand below each other are a list of exercises, not of answers.
     if len(titles) >= _FEWEST and not any(

@@ -87,6 +87,8 @@ def test_a_row_of_a_table_is_read_with_its_head(sentence: str, quote: str | None
         ("NLP stands for natural language processing.", "NLP stands for language.", True),
         ("NLP stands for natural language processing.", "A deep network stands for it.", False),
         ("The decoder has many layers.", "A deep network has many layers.", False),
+        ("Images of VAEs are blurrier than photos.", "Images of deep are blurrier.", False),
+        ("Layers help networks to learn.", "Layers, layers help networks to learn.", False),
     ],
 )
 def test_a_heading_names_what_a_sentence_leaves_open_but_replaces_nothing(
