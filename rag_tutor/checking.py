@@ -71,9 +71,9 @@ def checked_parts(pieces: Iterator[str], grounding: Grounding) -> Iterator[Part]
             return
 
 
-def quoted_part(citation: Citation) -> Part:
-    """A sentence of the notes, marked as a quotation."""
-    return Part("quotation", quotation(citation), (citation,))
+def quoted_part(citation: Citation, is_first: bool) -> Part:
+    """A sentence of the notes, marked as a quotation; perhaps the first one of its passage."""
+    return Part("quotation", quotation(citation, is_first), (citation,))
 
 
 def listed_parts(heading: str, citations: Sequence[Citation]) -> Iterator[Part]:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rag_tutor.chunking import is_title, plain_text
-from rag_tutor.domain import Citation, Message, Passage, Span, Support, Turn
+from rag_tutor.domain import Chunk, Citation, Message, Passage, Span, Support, Turn
 from rag_tutor.sentences import LIST_MARK, TABLE_RULE, sentence_spans
 from rag_tutor.words import claim_words, numbers, share_in_order
 
@@ -32,6 +32,12 @@ _MIN_WORDS = 2
 # Of the words of a claim, so many are the sentence's own; the others may be those of its headings.
 _OWN = 0.5
 _COMPARING_COLUMNS = 3
+_MOST_NAME_WORDS = 6
+_OPEN_SUBJECT = re.compile(
+    r"(?:\w+ ){0,2}(?:(?:it|they|he|she|its|their|this|these|those|such)\b"
+    r"|\w+ (?:by|in|at) [^.,]{1,40}, (?:it|this|these|they)\b)",
+    re.IGNORECASE,
+)
 _IN_ORDER = 0.5
 
 _OPENING = re.compile(r"\A(?:yes|no|by contrast|instead|however|so|then)\b,?\s+", re.IGNORECASE)
@@ -199,10 +205,11 @@ def closest_headings(passages: Sequence[Passage]) -> dict[str, int]:
     return found
 
 
-def quotation(citation: Citation) -> str:
+def quotation(citation: Citation, is_first: bool = False) -> str:
     """A sentence of the notes as a Markdown block quote with its marker.
 
-    Markers stand outside code, which is quoted as it is.
+    Markers stand outside code, which is quoted as it is. The first sentence of a passage stands
+    after its heading if it speaks of "it" or "this".
     """
     chunk = citation.passage.chunk
     marker = f"[{citation.number}]"
@@ -212,8 +219,17 @@ def quotation(citation: Citation) -> str:
     if text.startswith(("```", "~~~", "$$")):
         block = f"{text}\n\n{marker}"
     else:
-        block = f"- {escape_markers(_row_as_text(quote, head) or _one_line(text))} {marker}"
+        lead = f"*{chunk.heading[-1]}:* " if is_first and _needs_heading(chunk, quote) else ""
+        block = (
+            f"- {escape_markers(lead + (_row_as_text(quote, head) or _one_line(text)))} {marker}"
+        )
     return "\n".join(f"> {line}".rstrip() for line in block.split("\n"))
+
+
+def _needs_heading(chunk: Chunk, quote: str) -> bool:
+    name = chunk.heading[-1] if chunk.heading else "?"
+    is_name = not name.endswith("?") and len(name.split()) <= _MOST_NAME_WORDS
+    return is_name and bool(_OPEN_SUBJECT.match(plain_text(LIST_MARK.sub("", quote, count=1))))
 
 
 def _statement(number: int, passage: Passage, span: Span) -> _Statement:

@@ -224,11 +224,13 @@ class Tutor:
         if length == "short" and written:
             return
         cited = {_place(citation) for part in written for citation in part.citations}
+        shown = {number for number, _, _ in cited}
         ranked = rank_evidence(question, passages, found.sentences, store.rarity)
         for item in select_evidence(ranked, _MAX_QUOTATIONS[length]):
             citation = _citation(item, passages)
             if _place(citation) not in cited:
-                yield quoted_part(citation)
+                yield quoted_part(citation, is_first=citation.number not in shown)
+                shown.add(citation.number)
 
     def _retrieve(
         self,

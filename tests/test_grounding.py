@@ -204,6 +204,28 @@ def test_a_quotation_is_marked_as_one_and_cites_its_exact_place(
     assert citation.quote == part
 
 
+@pytest.mark.parametrize(
+    ("sentence", "shown"),
+    [
+        ("It was made by Google.", "*Imagen:* It was made by Google."),
+        ("Made by Google, this model draws.", "*Imagen:* Made by Google, this model draws."),
+        ("In 2022 they were new.", "*Imagen:* In 2022 they were new."),
+        ("Imagen was made by Google for this.", "Imagen was made by Google for this."),
+        (
+            "Google made a model that draws as it is told.",
+            "Google made a model that draws as it is told.",
+        ),
+    ],
+)
+def test_a_sentence_that_leaves_its_subject_open_is_quoted_below_its_heading(
+    sentence: str, shown: str
+) -> None:
+    source = passage(sentence, heading=("Models", "Imagen"))
+    citation = Citation(1, source, 100, 100 + len(sentence), "quoted")
+    assert quotation(citation, is_first=True) == f"> - {shown} [1]"
+    assert quotation(citation) == f"> - {sentence} [1]"
+
+
 def test_the_prompt_numbers_the_passages_below_their_headings() -> None:
     messages = prompt("Is it?", [passage("It is so.", ("Top", "Sub")), passage("Or not.")])
     assert messages[-1]["content"] == (
