@@ -48,6 +48,10 @@ lava.
 |---|---|
 | Shield volcano | gentle, because its lava is runny |
 | Stratovolcano | steep, because its lava is thick |
+
+## Where does an earthquake begin?
+
+An earthquake begins at its focus, deep in the crust, where rocks break.
 """
 
 LAB = r"""# Lab notes
