@@ -27,7 +27,9 @@
   // --- Sources: the passage behind a marker ---
 
   let wanted = null;
-  let followed = null; // the marker that led to the sources last
+  // The place of the marker that led to the sources last: an answer is drawn again when
+  // follow-ups are suggested below it, and its markers are other elements then.
+  let followed = { turn: null, at: 0 };
   const panel = find("#sources-panel");
   const shownTurn = () => {
     const shown = [...panel.querySelectorAll(".sources")].find((each) => each.offsetParent);
@@ -54,7 +56,8 @@
 
   function backToAnswer() {
     const answer = document.querySelectorAll("#chat .bot-row")[shownTurn()];
-    const marker = answer?.contains(followed) ? followed : null;
+    const isSame = answer && followed.turn === shownTurn();
+    const marker = isSame ? answer.querySelectorAll("a.citation")[followed.at] : null;
     (marker ?? answer)?.scrollIntoView({ block: marker ? "center" : "start" });
     marker?.focus({ preventScroll: true });
   }
@@ -201,7 +204,8 @@
   function onAnswerLink(link) {
     const [name, turn, number] = link.hash.slice(1).split("-").map((part, at) => (at ? Number(part) : part));
     if (name === "source") {
-      followed = link;
+      const row = link.closest(".bot-row");
+      followed = { turn, at: [...row.querySelectorAll("a.citation")].indexOf(link) };
       pick(turn, number, linesOf(link)[2]);
     } else if (name === "note") openNote(turn, number);
     else if (name === "copy") onCopy(turn);
