@@ -219,6 +219,7 @@ def test_the_page_fits_a_phone(phone: Desk) -> None:
 
 def assert_fits(part: Locator) -> None:
     """A part of the page isn't cut off at the side of a phone."""
+    expect(part).to_be_visible()
     box = part.bounding_box()
     assert box and box["width"] > 40 and box["x"] + box["width"] <= 380
 

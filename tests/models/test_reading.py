@@ -90,8 +90,9 @@ def test_a_follow_up_carries_its_topic_and_a_full_question_less_so(reader: Token
         found = reader.carried_words(question, "What is photosynthesis in plants?")
         return dict(found)["photosynthesis"]
 
-    assert chance("and why is it important?") > 0.5
-    assert chance("When was Napoleon crowned emperor of France?") < 0.3
+    of_follow_up = chance("and why is it important?")
+    assert of_follow_up > 0.5
+    assert chance("When was Napoleon crowned emperor of France?") < of_follow_up / 2
 
 
 def test_a_reader_that_is_missing_says_what_to_do(tmp_path: Path) -> None:
