@@ -74,6 +74,7 @@ def test_a_citation_opens_the_sources_of_its_own_answer(desk: Desk) -> None:
     expect(page.locator(".sources:visible .asked")).to_have_text(MAGMA)
 
     citation.click()
+    expect(page.locator(".sources:visible .asked")).to_have_text(MEANDER)
     desk.ask("What is an oxbow lake?")
     expect(page.locator(".sources:visible .asked")).to_have_text("What is an oxbow lake?")
 
