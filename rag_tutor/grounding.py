@@ -227,8 +227,9 @@ def quotation(citation: Citation, is_first: bool = False) -> str:
 
 
 def _needs_heading(chunk: Chunk, quote: str) -> bool:
-    name = chunk.heading[-1] if chunk.heading else "?"
-    is_name = not name.endswith("?") and len(name.split()) <= _MOST_NAME_WORDS
+    """Whether a sentence leaves its subject open, and the heading above it can name that."""
+    name = "".join(chunk.heading[-1:])
+    is_name = 0 < len(name.split()) <= _MOST_NAME_WORDS and not name.endswith("?")
     return is_name and bool(_OPEN_SUBJECT.match(plain_text(LIST_MARK.sub("", quote, count=1))))
 
 
