@@ -9,6 +9,7 @@ A build is written whole under a new name before CURRENT names it, so that a cra
 the old one in use. A store holds all it needs in memory: a build may be deleted under it.
 """
 
+import functools
 import json
 import logging
 import math
@@ -16,6 +17,7 @@ import re
 import shlex
 import shutil
 import uuid
+from collections import Counter
 from collections.abc import Mapping, Sequence, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +31,7 @@ from numpy.typing import NDArray
 from rag_tutor.atomic import replace_file, sync_file, sync_folder
 from rag_tutor.domain import Chunk, Span, Vectors
 from rag_tutor.errors import IndexMissingError, StaleIndexError
+from rag_tutor.words import words
 
 FORMAT = 2
 _CURRENT = "CURRENT"
@@ -118,9 +121,14 @@ class Store:
 
     @property
     def vocabulary(self) -> Set[str]:
-        """All words of the notes."""
-        words: Set[str] = self._bm25.vocab_dict.keys()
-        return words
+        """All words of the notes, stemmed."""
+        stems: Set[str] = self._bm25.vocab_dict.keys()
+        return stems
+
+    @functools.cached_property
+    def spellings(self) -> Mapping[str, int]:
+        """The words of the chunks in lower case, and how often they stand there."""
+        return Counter(word for chunk in self.chunks for word in words(chunk.text))
 
 
 def current_build(index: Path) -> str:

@@ -30,6 +30,7 @@ from rag_tutor.evidence import Evidence, rank_evidence, select_evidence
 from rag_tutor.grounding import Grounding, closest_headings, prompt
 from rag_tutor.listing import asks_for_several, best_listing, listings_around
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Query, Retrieval, Weights, retrieve
+from rag_tutor.spelling import corrected
 from rag_tutor.weights import model_identity
 from rag_tutor.words import content_words, words
 
@@ -155,10 +156,9 @@ class Tutor:
         self, question: str, history: Sequence[Turn] = (), limit: int | None = None
     ) -> tuple[str, Retrieval]:
         """The standalone question, and what is found for it. Raises as `reply` does."""
-        question = check_question(question)
         store = self._open_store()
-        standalone = standalone_question(question, history, self._reader(), store.vocabulary)
-        return standalone, self._retrieve(store, question, standalone, history, limit)
+        typed, standalone = self._understand(store, check_question(question), history)
+        return standalone, self._retrieve(store, typed, standalone, history, limit)
 
     def reply(self, question: str, history: Sequence[Turn] = ()) -> Iterator[Reply]:
         """Answer a question; closing the iterator stops the generator.
@@ -170,38 +170,43 @@ class Tutor:
         question = check_question(question)
         store = self._open_store()
         with watch.step("rewrite"):
-            standalone = standalone_question(question, history, self._reader(), store.vocabulary)
+            typed, standalone = self._understand(store, question, history)
         answer = Answer("", (), (), refused=False)
         yield Reply("searching", Turn(question, standalone, answer), watch.read())
 
         with watch.step("retrieve"):
-            found = self._retrieve(store, question, standalone, history)
+            found = self._retrieve(store, typed, standalone, history)
         answer = replace(answer, passages=found.passages)
         yield Reply("reading", Turn(question, standalone, answer), watch.read())
 
         parts: list[Part] = []
         if found.relevance >= _RELEVANT:
             for part in watch.timed(
-                self._parts(store, Turn(question, standalone, answer), found, history)
+                self._parts(store, standalone, found, history, is_full=standalone == typed)
             ):
                 parts.append(part)
                 answer = _answer(parts, found.passages)
                 yield Reply("writing", Turn(question, standalone, answer), watch.read())
         if not parts:
-            answer = _refusal(question, found.passages, store.vocabulary)
+            answer = _refusal(typed, found.passages, store.vocabulary)
         yield Reply("done", Turn(question, standalone, answer), watch.read())
 
     def _parts(
-        self, store: stores.Store, asked: Turn, found: Retrieval, history: Sequence[Turn]
+        self,
+        store: stores.Store,
+        question: str,
+        found: Retrieval,
+        history: Sequence[Turn],
+        is_full: bool,
     ) -> Iterator[Part]:
         """The parts of an answer: the list that is asked for, or what is written and supported,
         then quotations of the other evidence. A short answer is one sentence or list, or one
         quotation.
         """
-        passages, question, length = found.passages, asked.standalone, self.settings.answer_length
+        passages, length = found.passages, self.settings.answer_length
         listings = listings_around(passages, store.chunks_of)
         # For a follow-up, single sentences were right twice as often as the best list.
-        if listings and question == asked.question and asks_for_several(question):
+        if listings and is_full and asks_for_several(question):
             listing = best_listing(question, listings, passages, self._reader())
             if listing:
                 yield from listed_parts(listing.heading[-1], listing.citations(passages))
@@ -231,6 +236,13 @@ class Tutor:
             if _place(citation) not in cited:
                 yield quoted_part(citation, is_first=citation.number not in shown)
                 shown.add(citation.number)
+
+    def _understand(
+        self, store: stores.Store, question: str, history: Sequence[Turn]
+    ) -> tuple[str, str]:
+        """The question without slips of typing, and as it would be asked without a history."""
+        typed = corrected(question, store.spellings, store.vocabulary)
+        return typed, standalone_question(typed, history, self._reader(), store.vocabulary)
 
     def _retrieve(
         self,

@@ -180,6 +180,13 @@ def test_a_follow_up_is_searched_and_asked_with_its_topic(make_tutor: MakeTutor)
     assert any("because the plant" in citation.quote for citation in second.answer.citations)
 
 
+def test_a_misspelt_question_is_searched_as_it_was_meant(make_tutor: MakeTutor) -> None:
+    turn = list(make_tutor().reply("When was Napolen crowned emperer?"))[-1].turn
+    assert turn.question == "When was Napolen crowned emperer?"
+    assert turn.standalone == "When was Napoleon crowned emperor?"
+    assert CROWNED in turn.answer.citations[0].quote
+
+
 def test_a_new_chat_starts_clean(make_tutor: MakeTutor) -> None:
     generator = ScriptedGenerator()
     tutor = make_tutor(generator)
