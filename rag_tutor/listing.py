@@ -24,20 +24,6 @@ _SECTION = re.compile(r"#+ (?!\d)")
 _RANK_WEIGHT = 1.0
 _SECTIONS_PENALTY = 3.0
 _LEAST_RELEVANCE = -4.0
-# Of the questions in training/data/, these find two thirds of those for a list, and 3 % of others.
-_SEVERAL = re.compile(
-    r"\b(?:list(?!ed| compre)|name (?:all|the|some)|give me|collect|every|all the|all of them"
-    r"|which ones|steps|stages|in (?:what|which) order"
-    r"|(?:what|which) (?:are|were) (?:the|some|its|their|common|typical|main|possible|different)"
-    r"|(?:what|which) (?:\w+ ){0,2}\w+[^\Wsu]s (?:are|do|can|does|did|have|could|should|were|make)"
-    r"|kinds?|types?|options|ways|techniques|methods|challenges|advantages|drawbacks|benefits"
-    r"|limitations|reasons|symptoms|conditions|applications|strategies|examples)\b",
-    re.IGNORECASE,
-)
-_OTHER = re.compile(
-    r"\b(?:vs|versus|differences?|differs?|compare[ds]?|comparison|distinguish|why|how come)\b",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,11 +64,6 @@ class Listing:
             number = held.index(item.chunk) + 1
             found.append(Citation(number, known[number - 1], item.start, item.end, "quoted"))
         return found
-
-
-def asks_for_several(question: str) -> bool:
-    """Whether the answer to a question is a list, as far as its words tell."""
-    return bool(_SEVERAL.search(question)) and not _OTHER.search(question)
 
 
 def listings_around(

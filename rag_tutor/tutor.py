@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypedDict, TypeVar
 
 from rag_tutor import store as stores
+from rag_tutor.asking import asks_for_much, asks_for_several
 from rag_tutor.checking import Part, checked_parts, joined, listed_parts, quoted_part
 from rag_tutor.config import AnswerLength, Settings
 from rag_tutor.conversation import check_question, standalone_question
@@ -28,7 +29,7 @@ from rag_tutor.domain import (
 from rag_tutor.errors import StaleIndexError
 from rag_tutor.evidence import Evidence, rank_evidence, select_evidence
 from rag_tutor.grounding import Grounding, closest_headings, prompt
-from rag_tutor.listing import asks_for_several, best_listing, listings_around
+from rag_tutor.listing import best_listing, listings_around
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Query, Retrieval, Weights, retrieve
 from rag_tutor.spelling import corrected
 from rag_tutor.weights import model_identity
@@ -40,7 +41,12 @@ _RELEVANT = 0.36
 # Of a follow-up, beside its standalone wording. Chosen on the questions in benchmarks/questions.
 _TYPED_WEIGHT = 0.5
 _EARLIER_WEIGHT = 0.2
-_MAX_QUOTATIONS: dict[AnswerLength, int] = {"short": 1, "normal": 3, "detailed": 6}
+# Of what is asked for a fact and of what asks for more.
+_MAX_QUOTATIONS: dict[AnswerLength, tuple[int, int]] = {
+    "short": (1, 1),
+    "normal": (3, 5),
+    "detailed": (6, 8),
+}
 # The generator reads the best passages only: reading five takes twice as long.
 _WRITTEN_FROM = 3
 _MAX_TOKENS = 200
@@ -231,7 +237,8 @@ class Tutor:
         cited = {_place(citation) for part in written for citation in part.citations}
         shown = {number for number, _, _ in cited}
         ranked = rank_evidence(question, passages, found.sentences, store.rarity)
-        for item in select_evidence(ranked, _MAX_QUOTATIONS[length]):
+        limit = _MAX_QUOTATIONS[length][asks_for_much(question)]
+        for item in select_evidence(ranked, limit):
             citation = _citation(item, passages)
             if _place(citation) not in cited:
                 yield quoted_part(citation, is_first=citation.number not in shown)

@@ -1,10 +1,8 @@
 from collections.abc import Sequence
 
-import pytest
-
 from rag_tutor.chunking import chunk_document
 from rag_tutor.domain import Chunk, Document, Passage, Reading, Span
-from rag_tutor.listing import asks_for_several, best_listing, listings_around
+from rag_tutor.listing import best_listing, listings_around
 from rag_tutor.words import content_words
 
 NOTE = """# Rocks
@@ -116,19 +114,3 @@ def test_a_list_is_found_from_one_of_its_items_and_cites_them_all() -> None:
     for citation, item in zip(citations, listing.items, strict=True):
         assert listing.holds(citation)
         assert NOTE[citation.start : citation.end] == citation.quote == item.text
-
-
-@pytest.mark.parametrize(
-    ("question", "several"),
-    [
-        ("List the kinds of rock", True),
-        ("what are the steps of glycolysis", True),
-        ("Which methods can I use?", True),
-        ("What is a rock?", False),
-        ("What are rocks?", False),
-        ("What are the differences between the kinds of rock?", False),
-        ("Why is marble hard?", False),
-    ],
-)
-def test_a_question_asks_for_several_or_for_one(question: str, several: bool) -> None:
-    assert asks_for_several(question) == several

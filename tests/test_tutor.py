@@ -86,6 +86,21 @@ def test_what_else_the_notes_say_follows_unless_the_answer_is_to_be_short(
     assert (f"From your notes:\n\n> - {REVOLUTION}" in answer.text) is goes_on
 
 
+def test_an_explanation_quotes_more_than_a_fact(
+    make_tutor: MakeTutor, corpus: Path, index: Path
+) -> None:
+    facts = ("cools fast", "looks grey", "covers oceans", "holds iron", "feels heavy", "rings well")
+    note = " ".join(f"Basalt from lava {fact}." for fact in facts)
+    save_document(corpus, "basalt.md", note)
+    update_index(corpus, index, HashedEncoder())
+    tutor = make_tutor(ScriptedGenerator(""))
+    fact, explanation = (
+        ask(tutor, f"{start} basalt from lava behaves") for start in ("tell whether", "explain how")
+    )
+    assert len(fact.citations) == 3
+    assert len(explanation.citations) == 5
+
+
 def test_every_marker_has_a_citation_and_none_names_no_passage(make_tutor: MakeTutor) -> None:
     answer = ask(make_tutor(ScriptedGenerator(f"{CROWNED} [99] [7] Then he left. [3]")), QUESTION)
     markers = [int(number) for number in MARKER.findall(answer.text)]

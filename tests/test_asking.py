@@ -1,0 +1,36 @@
+import pytest
+
+from rag_tutor.asking import asks_for_much, asks_for_several
+
+
+@pytest.mark.parametrize(
+    ("question", "several"),
+    [
+        ("List the kinds of rock", True),
+        ("what are the steps of glycolysis", True),
+        ("Which methods can I use?", True),
+        ("What is a rock?", False),
+        ("What are rocks?", False),
+        ("What are the differences between the kinds of rock?", False),
+        ("Why is marble hard?", False),
+    ],
+)
+def test_a_question_asks_for_several_or_for_one(question: str, several: bool) -> None:
+    assert asks_for_several(question) == several
+
+
+@pytest.mark.parametrize(
+    ("question", "much"),
+    [
+        ("granite vs basalt", True),
+        ("How does a volcano erupt?", True),
+        ("What is magma and where does it come from?", True),
+        ("Is it hard? Is it old?", True),
+        ("Which kinds of rock are there?", True),
+        ("How old is granite?", False),
+        ("What is magma?", False),
+        ("Who described black and white marble?", False),
+    ],
+)
+def test_a_question_asks_for_a_fact_or_for_more(question: str, much: bool) -> None:
+    assert asks_for_much(question) == much
