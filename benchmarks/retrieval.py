@@ -14,8 +14,10 @@ the public sets are those of ir-measures.
 import argparse
 import csv
 import json
+import random
+import re
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
@@ -28,7 +30,7 @@ from rag_tutor.chunking import searchable_text
 from rag_tutor.config import Settings, cache_folder
 from rag_tutor.corpus import read_document
 from rag_tutor.domain import Chunk, Passage, Turn
-from rag_tutor.evaluation import DEPTH, Judgement, judge, summarise
+from rag_tutor.evaluation import DEPTH, Judgement, judge, read_items, summarise
 from rag_tutor.indexing import update_index
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Weights
 from rag_tutor.store import open_store, write_store
@@ -41,6 +43,7 @@ RESULTS = HERE / "results"
 # Recall is measured at 100 documents, and a document may have several chunks.
 PUBLIC_DEPTH = 300
 RANK_CONSTANT = 60
+SEED = 7
 
 Search = Callable[[str, Sequence[Turn]], Turn]
 
@@ -53,6 +56,7 @@ class Variant:
     weights: Weights = DEFAULT_WEIGHTS
     headings: bool = True
     rewriting: bool = True
+    spelling: bool = True
     ranks: bool = False
 
 
@@ -70,10 +74,11 @@ ABLATION = [
     EVERYTHING,
     Variant("everything, without headings", headings=False),
     Variant("everything, without rewriting", rewriting=False),
+    Variant("everything, without spelling", spelling=False),
 ]
 NOTE_METRICS = ("hit@1", "hit@5", "recall@5", "recall@10", "mrr", "answered", "refused")
 PUBLIC_METRICS = (nDCG @ 10, R @ 100)
-PARTS = ("dense", "bm25", "sentences", "reader", "headings", "rewriting")
+PARTS = ("dense", "bm25", "sentences", "reader", "headings", "rewriting", "spelling")
 
 
 def main() -> None:
@@ -105,6 +110,7 @@ def without(parts: Sequence[str]) -> Variant:
         replace(DEFAULT_WEIGHTS, **weights),
         headings="headings" not in parts,
         rewriting="rewriting" not in parts,
+        spelling="spelling" not in parts,
     )
 
 
@@ -114,13 +120,19 @@ def notes_tables(files: Sequence[Path], variants: Sequence[Variant]) -> str:
     settings = Settings(corpus=NOTES, index=index)
     plain = replace(settings, index=index.with_name("index-without-headings"))
     update_index(NOTES, index, open_tutor(settings).encoder)
+    misspelt = index.parent / "misspelt.jsonl"
+    misspelt.write_text("\n".join(misspell(files)), encoding="utf-8")
     rows, missed = [], ""
     for variant in variants:
         if not variant.headings:
             drop_headings(index, plain.index)
-        clock = Clock(searching(settings if variant.headings else plain, variant))
+        search = searching(settings if variant.headings else plain, variant)
+        clock = Clock(search)
         judgements = list(judge(files, clock.search))
-        for group, found in summarise(judgements).items():
+        groups = summarise(judgements)
+        if variant == EVERYTHING or not variant.spelling:
+            groups["questions, misspelt"] = summarise(judge([misspelt], search))["questions"]
+        for group, found in groups.items():
             # As typed is a variant of its own here; a person's wording is the same in all.
             if group == "follow-ups, as typed" or (
                 group == "follow-ups, standalone" and variant != EVERYTHING
@@ -133,6 +145,16 @@ def notes_tables(files: Sequence[Path], variants: Sequence[Variant]) -> str:
     rows.sort(key=lambda row: row[1].split(" ", 1)[1])
     notes = table("The notes", ["", "", *NOTE_METRICS, "ms"], rows)
     return "\n\n".join(filter(None, [notes, missed]))
+
+
+def misspell(files: Iterable[Path]) -> Iterator[str]:
+    """The questions of some files, each with two letters of its longest word exchanged."""
+    chance = random.Random(SEED)
+    for item in (item for path in files for item in read_items(path) if "turns" not in item):
+        word = max(re.findall(r"[a-zA-Z]+", item["question"]), key=len)
+        at = chance.randrange(1, len(word) - 1)
+        slip = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
+        yield json.dumps(item | {"question": item["question"].replace(word, slip)})
 
 
 def drop_headings(index: Path, plain: Path) -> None:
@@ -157,7 +179,7 @@ def public_table(data: Path, names: Sequence[str], variants: Sequence[Variant]) 
         settings = public_index(name, corpus_files(data / name / "corpus.jsonl"))
         queries, qrels = read_queries(data / name)
         for variant in variants:
-            if not variant.headings or not variant.rewriting:
+            if variant.weights == DEFAULT_WEIGHTS and variant != EVERYTHING:
                 continue
             clock = Clock(searching(settings, variant, PUBLIC_DEPTH))
             run = [
@@ -295,6 +317,8 @@ def searching(settings: Settings, variant: Variant, depth: int = DEPTH) -> Searc
         )
     tutor = open_tutor(settings, variant.weights)
     tutor.search("warm up")
+    if not variant.spelling:
+        tutor.store.spellings = {}
     return lambda question, history: tutor.search(
         question, history if variant.rewriting else (), depth
     )
