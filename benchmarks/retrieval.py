@@ -128,15 +128,13 @@ def notes_tables(files: Sequence[Path], variants: Sequence[Variant]) -> str:
             drop_headings(index, plain.index)
         search = searching(settings if variant.headings else plain, variant)
         clock = Clock(search)
-        judgements = list(judge(files, clock.search))
+        # A person's wording is the same in all, and as typed is a variant of its own here.
+        judgements = list(judge(files, clock.search, compare=variant == EVERYTHING))
         groups = summarise(judgements)
         if variant == EVERYTHING or not variant.spelling:
             groups["questions, misspelt"] = summarise(judge([misspelt], search))["questions"]
         for group, found in groups.items():
-            # As typed is a variant of its own here; a person's wording is the same in all.
-            if group == "follow-ups, as typed" or (
-                group == "follow-ups, standalone" and variant != EVERYTHING
-            ):
+            if group == "follow-ups, as typed":
                 continue
             metrics = [f"{found[name]:.3f}" if name in found else "" for name in NOTE_METRICS]
             rows.append([variant.name, f"{found['n']} {group}", *metrics, clock.ms(group)])

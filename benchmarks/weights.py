@@ -133,8 +133,8 @@ def all_measures(
 def notes_measure(settings: Settings, questions: Sequence[Path], models: tuple) -> Measure:
     def measure(weights: Weights) -> dict[str, float]:
         search = searching(settings, weights, 10, models)
-        groups = summarise(judge(questions, search))
-        return {name: groups[name]["mrr"] for name in groups if "," not in name}
+        groups = summarise(judge(questions, search, compare=False))
+        return {name: found["mrr"] for name, found in groups.items()}
 
     return measure
 

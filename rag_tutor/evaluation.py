@@ -39,17 +39,18 @@ def evaluate(paths: Sequence[Path], search: Search) -> dict[str, dict[str, float
     return summarise(judge(paths, search))
 
 
-def judge(paths: Sequence[Path], search: Search) -> Iterator[Judgement]:
+def judge(paths: Sequence[Path], search: Search, compare: bool = True) -> Iterator[Judgement]:
     """Search for each question of the files, and judge what is found.
 
-    Groups: "questions"; of conversations, "first turns", "follow-ups" (memory on), and for
-    comparison the same without memory ("as typed") and in a person's wording ("standalone").
+    Groups: "questions"; of conversations, "first turns", "follow-ups" (memory on), and if they
+    are to be compared the same without memory ("as typed") and in a person's wording
+    ("standalone").
     Metrics, from 0 to 1: hit@1, hit@5, recall@5, recall@10, mrr. Raises TutorError for a file
     that can't be read.
     """
     for path in paths:
         for item in read_items(path):
-            for group, asked, turn in _asked(item, search):
+            for group, asked, turn in _asked(item, search, compare):
                 metrics = _metrics(asked, turn.answer.passages) if asked["answerable"] else {}
                 yield Judgement(group, asked, turn, metrics)
 
@@ -88,7 +89,7 @@ def read_items(path: Path) -> Iterator[Item]:
         yield item
 
 
-def _asked(item: Item, search: Search) -> Iterator[tuple[str, Item, Turn]]:
+def _asked(item: Item, search: Search, compare: bool) -> Iterator[tuple[str, Item, Turn]]:
     if "turns" not in item:
         yield "questions", item, search(item["question"], ())
         return
@@ -96,7 +97,7 @@ def _asked(item: Item, search: Search) -> Iterator[tuple[str, Item, Turn]]:
     for turn in item["turns"]:
         found = search(turn["question"], history)
         yield ("follow-ups" if history else "first turns"), turn, found
-        if history:
+        if history and compare:
             yield "follow-ups, as typed", turn, search(turn["question"], ())
             yield "follow-ups, standalone", turn, search(turn["standalone"], ())
         history = (*history, found)
