@@ -28,7 +28,7 @@ from rag_tutor.domain import (
 from rag_tutor.errors import StaleIndexError
 from rag_tutor.evidence import Evidence, rank_evidence, select_evidence
 from rag_tutor.grounding import Grounding, closest_headings, prompt
-from rag_tutor.listing import asks_for_several, best_listing, listings_around
+from rag_tutor.listing import Listing, asks_for_several, best_listing, listings_around
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Query, Retrieval, Weights, retrieve
 from rag_tutor.weights import model_identity
 from rag_tutor.words import content_words, words
@@ -199,23 +199,24 @@ class Tutor:
         quotation.
         """
         passages, question, length = found.passages, asked.standalone, self.settings.answer_length
+        grounding = Grounding(passages)
         listings = listings_around(passages, store.chunks_of)
         # For a follow-up, single sentences were right twice as often as the best list.
         if listings and question == asked.question and asks_for_several(question):
             listing = best_listing(question, listings, passages, self._reader())
             if listing:
-                yield from listed_parts(listing.heading[-1], listing.citations(passages))
+                yield from _listed(listing, passages, grounding)
                 return
         generator = self._generator()
         messages = _fitting_prompt(question, passages[:_WRITTEN_FROM], history, generator)
         pieces = generator.stream(messages, _MAX_TOKENS)
         written: list[Part] = []
         with closing(pieces):
-            for part in checked_parts(pieces, Grounding(passages)):
+            for part in checked_parts(pieces, grounding):
                 begun = [each for each in listings if each.holds(part.citations[0])]
                 if begun and part.form == "item" and not written:
                     # A small model seldom comes to the end of a list.
-                    yield from listed_parts(begun[0].heading[-1], begun[0].citations(passages))
+                    yield from _listed(begun[0], passages, grounding)
                     return
                 if length == "short" and written and part.form != "item":
                     break
@@ -223,13 +224,15 @@ class Tutor:
                 written.append(part)
         if length == "short" and written:
             return
-        cited = {_place(citation) for part in written for citation in part.citations}
-        shown = {number for number, _, _ in cited}
+        cited = [citation for part in written for citation in part.citations]
+        shown = {citation.number for citation in cited}
+        said = {_place(each) for citation in cited for each in (citation, *citation.also)}
         ranked = rank_evidence(question, passages, found.sentences, store.rarity)
         for item in select_evidence(ranked, _MAX_QUOTATIONS[length]):
             citation = _citation(item, passages)
-            if _place(citation) not in cited:
-                yield quoted_part(citation, is_first=citation.number not in shown)
+            if _place(citation) not in said:
+                is_first = citation.number not in shown
+                yield quoted_part(grounding.with_repetitions(citation), is_first)
                 shown.add(citation.number)
 
     def _retrieve(
@@ -319,6 +322,13 @@ def _fitting_prompt(
         if needed <= room:
             break
     return messages
+
+
+def _listed(listing: Listing, passages: Sequence[Passage], grounding: Grounding) -> Iterator[Part]:
+    citations = listing.citations(passages)
+    return listed_parts(
+        listing.heading[-1], [grounding.with_repetitions(each) for each in citations]
+    )
 
 
 def _citation(item: Evidence, passages: Sequence[Passage]) -> Citation:

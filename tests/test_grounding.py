@@ -138,6 +138,40 @@ def test_two_passages_that_say_the_same_are_both_cited_if_both_are_claimed() -> 
 
 
 @pytest.mark.parametrize(
+    ("sentence", "other", "is_repeated"),
+    [
+        (EIFFEL, "Gustave Eiffel built the Eiffel Tower; the tower was built in 1889.", True),
+        ("- The Eiffel Tower, built in 1889", EIFFEL, True),
+        (EIFFEL, "The Eiffel Tower was built in 1887 by Gustave Eiffel.", False),
+        (EIFFEL, "The Eiffel Tower was not built in 1889 by Gustave Eiffel.", False),
+        (EIFFEL, "The Eiffel Tower was built in 1889.", False),
+        (
+            "It is 330 metres high, says the guide.",
+            "The guide says: a peak 330 metres high.",
+            False,
+        ),
+        ("- Gustave Eiffel", EIFFEL, False),
+    ],
+)
+def test_a_quoted_sentence_names_the_other_places_that_say_the_same(
+    sentence: str, other: str, is_repeated: bool
+) -> None:
+    passages = [passage(sentence), passage(other, heading=("Elsewhere",))]
+    quoted = Citation(1, passages[0], 100, 100 + len(sentence), "quoted")
+    also = Grounding(passages).with_repetitions(quoted).also
+    assert [(each.number, each.quote) for each in also] == ([(2, other)] if is_repeated else [])
+
+
+def test_a_written_sentence_is_cited_once_and_names_the_other_places() -> None:
+    grounding = Grounding([*NOTES, passage(f"As we heard: {EIFFEL}"), passage(EIFFEL)])
+    [citation] = grounding.find(EIFFEL)
+    assert citation.number == 1
+    assert [each.number for each in citation.also] == [3, 4]
+    first, second = grounding.find(f"{EIFFEL} [1, 4]")
+    assert ([each.number for each in first.also], second.also) == ([3], ())
+
+
+@pytest.mark.parametrize(
     ("code", "is_supported"),
     [("x = 1\ny = 2", True), ("y = 2", True), ("x = 2", False), ("", False)],
 )

@@ -141,6 +141,26 @@ def test_a_repeated_sentence_is_shown_once(make_tutor: MakeTutor) -> None:
     assert answer.text.count(CROWNED) == 1
 
 
+@pytest.mark.parametrize("written", [CROWNED, ""], ids=["written", "quoted"])
+def test_what_stands_in_two_notes_is_cited_once_with_the_other_place(
+    make_tutor: MakeTutor, corpus: Path, index: Path, encoder: HashedEncoder, written: str
+) -> None:
+    save_document(
+        corpus, "france.md", f"# Paris\n\n{CROWNED} Its river is the Seine, as all know.\n"
+    )
+    update_index(corpus, index, encoder)
+    answer = ask(make_tutor(ScriptedGenerator(written)), QUESTION)
+    assert answer.text.count(CROWNED) == 1
+    [cited] = [each for each in answer.citations if each.quote == CROWNED]
+    [also] = cited.also
+    assert {each.passage.chunk.document_id for each in (cited, also)} == {
+        "france.md",
+        "history.txt",
+    }
+    assert also.quote == CROWNED
+    assert answer.passages[also.number - 1] == also.passage
+
+
 def test_the_text_only_grows_while_it_is_written(make_tutor: MakeTutor) -> None:
     replies = list(make_tutor(ScriptedGenerator(CROWNED)).reply(QUESTION))
     texts = [reply.turn.answer.text for reply in replies]
