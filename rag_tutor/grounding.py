@@ -275,10 +275,14 @@ def _claim(sentence: str) -> str:
 def _elsewhere(
     claim: str, supporting: Mapping[int, Citation], cited: Sequence[int]
 ) -> tuple[Citation, ...]:
-    """Where a claim that says what it is about is repeated: in passages that aren't cited."""
+    """Where a claim that says what it is about is repeated: in passages that aren't cited.
+
+    Code that holds all words of a sentence doesn't state it.
+    """
     if len(claim_words(claim)) < _MIN_REPEATED_WORDS or _OPEN_SUBJECT.match(claim):
         return ()
-    return tuple(supporting[number] for number in sorted(supporting.keys() - {*cited}))
+    others = (supporting[number] for number in sorted(supporting.keys() - {*cited}))
+    return tuple(each for each in others if not each.quote.startswith(("```", "~~~")))
 
 
 def _table_head(text: str, at: int) -> str:

@@ -12,9 +12,17 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypedDict, TypeVar
 
 from rag_tutor import store as stores
-from rag_tutor.checking import Part, checked_parts, joined, listed_parts, quoted_part
+from rag_tutor.checking import (
+    Part,
+    checked_parts,
+    disagreeing_part,
+    joined,
+    listed_parts,
+    quoted_part,
+)
 from rag_tutor.config import AnswerLength, Settings
 from rag_tutor.conversation import check_question, standalone_question
+from rag_tutor.disagreement import disagreeing
 from rag_tutor.domain import (
     Answer,
     Citation,
@@ -182,7 +190,11 @@ class Tutor:
         parts: list[Part] = []
         if found.relevance >= _RELEVANT:
             for part in watch.timed(
-                self._parts(store, Turn(question, standalone, answer), found, history)
+                _with_disagreements(
+                    self._parts(store, Turn(question, standalone, answer), found, history),
+                    standalone,
+                    found.passages,
+                )
             ):
                 parts.append(part)
                 answer = _answer(parts, found.passages)
@@ -322,6 +334,24 @@ def _fitting_prompt(
         if needed <= room:
             break
     return messages
+
+
+def _with_disagreements(
+    parts: Iterator[Part], question: str, passages: Sequence[Passage]
+) -> Iterator[Part]:
+    """The parts of an answer; instead of one that other notes contradict, both sides."""
+    shown: set[tuple[int, int]] = set()
+    for part in parts:
+        cited = part.citations[0]
+        if (cited.number, cited.end) in shown:
+            continue
+        others = disagreeing(question, cited, passages) if part.form != "item" else ()
+        if others:
+            sides = replace(cited, support="quoted"), *others
+            shown.update((each.number, each.end) for each in sides)
+            yield disagreeing_part(sides)
+        else:
+            yield part
 
 
 def _listed(listing: Listing, passages: Sequence[Passage], grounding: Grounding) -> Iterator[Part]:

@@ -151,6 +151,11 @@ def test_two_passages_that_say_the_same_are_both_cited_if_both_are_claimed() -> 
             False,
         ),
         ("- Gustave Eiffel", EIFFEL, False),
+        (
+            "- Load a model with load_model(path).",
+            "```\nload model with load_model(path)\n```",
+            False,
+        ),
     ],
 )
 def test_a_quoted_sentence_names_the_other_places_that_say_the_same(

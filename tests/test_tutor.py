@@ -161,6 +161,29 @@ def test_what_stands_in_two_notes_is_cited_once_with_the_other_place(
     assert answer.passages[also.number - 1] == also.passage
 
 
+@pytest.mark.parametrize("written", [CROWNED, ""], ids=["written", "quoted"])
+@pytest.mark.parametrize("length", ["short", "normal"])
+def test_notes_that_disagree_are_shown_side_by_side(
+    make_tutor: MakeTutor,
+    corpus: Path,
+    index: Path,
+    encoder: HashedEncoder,
+    written: str,
+    length: AnswerLength,
+) -> None:
+    other = "Napoleon was crowned as the emperor in 1805."
+    save_document(corpus, "france.md", f"# Paris\n\n{other} Its river is the Seine.\n")
+    update_index(corpus, index, encoder)
+    tutor = make_tutor(ScriptedGenerator(written))
+    tutor.settings = replace(tutor.settings, answer_length=length)
+    answer = ask(tutor, QUESTION)
+    assert answer.text.startswith("Your notes disagree:\n\n> - ")
+    assert answer.text.count(CROWNED) == answer.text.count(other) == 1
+    assert {each.quote for each in answer.citations[:2]} == {CROWNED, other}
+    markers = [int(number) for number in MARKER.findall(answer.text)]
+    assert markers == [citation.number for citation in answer.citations]
+
+
 def test_the_text_only_grows_while_it_is_written(make_tutor: MakeTutor) -> None:
     replies = list(make_tutor(ScriptedGenerator(CROWNED)).reply(QUESTION))
     texts = [reply.turn.answer.text for reply in replies]
