@@ -72,6 +72,7 @@ class Silent:
 
     name = "silent"
     context_tokens = 8192
+    knows_the_task = False
 
     def count_tokens(self, text: str) -> int:
         """Nothing is read, so nothing is too long."""
@@ -164,7 +165,8 @@ def prompted(settings: Settings) -> Ask:
         turn = base.search(question, history)
         first, text = 0.0, ""
         for piece in base.generator.stream(
-            prompt(turn.standalone, turn.answer.passages, history), MAX_TOKENS
+            prompt(turn.standalone, turn.answer.passages, history, base.generator.knows_the_task),
+            MAX_TOKENS,
         ):
             first = first or (time.perf_counter() - started) * 1000
             text += piece

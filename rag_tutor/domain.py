@@ -173,6 +173,10 @@ class Generator(Protocol):
     def context_tokens(self) -> int:
         """How many tokens prompt and answer may take together."""
 
+    @property
+    def knows_the_task(self) -> bool:
+        """Whether it was trained to answer from numbered notes, and needn't be told how."""
+
     def count_tokens(self, text: str) -> int:
         """Number of tokens that `text` takes."""
 

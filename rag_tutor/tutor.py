@@ -329,7 +329,7 @@ def _fitting_prompt(
     """The prompt with as many of the passages, the best first, as the generator can read."""
     room = generator.context_tokens - _MAX_TOKENS - _TEMPLATE_TOKENS
     for count in range(len(passages), 0, -1):
-        messages = prompt(question, passages[:count], history)
+        messages = prompt(question, passages[:count], history, generator.knows_the_task)
         needed = sum(generator.count_tokens(message["content"]) for message in messages)
         if needed <= room:
             break

@@ -9,7 +9,7 @@ from rag_tutor.chunking import chunk_document, searchable_text
 from rag_tutor.corpus import read_document, scan_corpus
 from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
 from rag_tutor.evidence import rank_evidence, select_evidence, statement_spans
-from rag_tutor.grounding import MARKER, Grounding, prompt, quotation, without_markers
+from rag_tutor.grounding import MARKER, MISSING, Grounding, prompt, quotation, without_markers
 from rag_tutor.ui.render import answer_markdown
 from tests.fakes import HashedEncoder
 
@@ -269,6 +269,21 @@ def test_the_prompt_numbers_the_passages_below_their_headings() -> None:
     messages = prompt("Is it?", [passage("It is so.", ("Top", "Sub")), passage("Or not.")])
     assert messages[-1]["content"] == (
         "[1] Top > Sub\nIt is so.\n\n[2] Topic\nOr not.\n\nQuestion: Is it?"
+    )
+
+
+def test_a_model_that_does_not_know_the_task_is_told_more_about_the_same_passages() -> None:
+    known, told = (prompt("Is it?", NOTES, knows_the_task=knows) for knows in (True, False))
+    assert told[1:] == known[1:]
+    assert MISSING in told[0]["content"]
+    assert len(told[0]["content"]) > 3 * len(known[0]["content"])
+
+
+def test_the_prompt_of_the_trained_generator_stays_as_it_was_trained() -> None:
+    assert prompt("Is it?", [])[0]["content"] == (
+        "Answer the question from the numbered notes, in their own words. After each sentence put "
+        "the number of its note, like [1]. If the notes don't hold the answer, say what they don't "
+        "say."
     )
 
 

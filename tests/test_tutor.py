@@ -14,7 +14,7 @@ from rag_tutor.errors import (
     ModelUnavailableError,
     StaleIndexError,
 )
-from rag_tutor.grounding import MARKER
+from rag_tutor.grounding import MARKER, MISSING
 from rag_tutor.indexing import update_index
 from rag_tutor.tutor import Reply, Tutor
 from tests.conftest import MakeTutor
@@ -256,6 +256,19 @@ def test_a_search_gives_passages_and_no_text(make_tutor: MakeTutor) -> None:
     turn = make_tutor().search(QUESTION, limit=1)
     assert [CROWNED in passage.chunk.text for passage in turn.answer.passages] == [True]
     assert (turn.answer.text, turn.answer.refused) == ("", False)
+
+
+def test_only_a_generator_that_was_not_trained_for_it_is_told_how_to_answer(
+    make_tutor: MakeTutor,
+) -> None:
+    prompts = {}
+    for knows in (True, False):
+        generator = ScriptedGenerator(CROWNED)
+        generator.knows_the_task = knows
+        assert ask(make_tutor(generator), QUESTION).text.startswith(CROWNED)
+        prompts[knows] = generator.prompts[0]
+    assert MISSING in prompts[False]
+    assert MISSING not in prompts[True]
 
 
 def test_a_prompt_fits_what_the_generator_reads(make_tutor: MakeTutor) -> None:
