@@ -1,8 +1,10 @@
 """What the bench computes of an answer, on answers whose measures are known."""
 
+import numpy as np
 import pytest
 
 from benchmarks.answers import citation_checks
+from benchmarks.faithfulness import table
 from rag_tutor.domain import Answer, Chunk, Passage
 
 TOWER = "The Eiffel Tower was built in 1889 by Gustave Eiffel."
@@ -32,3 +34,9 @@ PASSAGES = tuple(
 )
 def test_citations_are_judged_one_by_one(text: str, held: list[list[bool]]) -> None:
     assert list(citation_checks(Answer(text, (), PASSAGES, refused=False))) == held
+
+
+def test_the_auc_is_the_share_of_pairs_in_the_right_order() -> None:
+    scores = np.array([[1, 0, 2], [2, 0, 1], [0, 0, 1.5]])
+    rows = table(scores, np.array([True, True, False])).split("\n")[2:]
+    assert [row.split("|")[-2].strip() for row in rows] == ["1.000", "0.500", "0.500"]
