@@ -1,7 +1,8 @@
 """Measures the answers: what they cover, what supports them, what is declined, and how long it
 takes; beside the same model merely prompted, and beside plain quotation.
 
-    python benchmarks/answers.py [--questions FILE …] [--system NAME …] [--sheet FILE] [--curve]
+    python benchmarks/answers.py [--questions FILE …] [--system NAME …] [--sheet FILE] [--results]
+    python benchmarks/answers.py [--questions FILE …] --curve
 
 The questions and conversations over the notes in corpus/ are by default those in
 benchmarks/questions/; each has a reference answer and key points. Prints a table with a row for
@@ -12,10 +13,15 @@ each system and group of questions:
   other words aren't counted); list points: the same for questions of the type "list";
 - ROUGE-L: F of the longest common subsequence with the reference (Lin 2004);
 - supported: the sentences that the passages hold by the check in `grounding`;
+- recall, precision: of citations, after ALCE (Gao et al. 2023): the sentences that what they cite
+  supports, and the citations that support their sentence. ALCE asks a model for entailment; here,
+  offline, it is the check in `grounding`, for which one passage alone has to support a sentence, so
+  a citation that doesn't support by itself is never of use beside others;
 - written: the sentences that the model wrote; the others are quotations;
 - words, first, whole: medians of an answer's words, and of the milliseconds to its first part
   and to its end.
 
+--results also writes the table, and the curve, to benchmarks/results/answers.md.
 --curve prints instead what share of the unanswerable questions is declined, and where the relevance
 is then drawn, for shares of the answerable ones that are answered.
 
@@ -23,6 +29,7 @@ SHEET receives every answer of our own in Markdown, to be read and judged.
 """
 
 import argparse
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -34,10 +41,18 @@ import numpy as np
 
 from rag_tutor.chunking import plain_text
 from rag_tutor.config import Settings, cache_folder
-from rag_tutor.domain import Answer, Message, TextStream, Turn
+from rag_tutor.domain import Answer, Message, Passage, TextStream, Turn
 from rag_tutor.evaluation import read_items
 from rag_tutor.generation import default_generator_folder
-from rag_tutor.grounding import MARKER, MISSING, Grounding, prompt, without_markers
+from rag_tutor.grounding import (
+    MARKER,
+    MISSING,
+    Grounding,
+    bare_sentence,
+    claimed_numbers,
+    prompt,
+    without_markers,
+)
 from rag_tutor.indexing import update_index
 from rag_tutor.reading import load_reader
 from rag_tutor.sentences import sentence_spans
@@ -46,11 +61,12 @@ from rag_tutor.words import content_words, share_in_order, words
 
 HERE = Path(__file__).parent
 NOTES = HERE.parent / "corpus"
+RESULTS = HERE / "results"
 MOST = 0.6
 MAX_TOKENS = 200
 COLUMNS = (
-    *("answered", "declined", "key points", "list points", "ROUGE-L", "supported", "written"),
-    *("words", "first ms", "whole ms"),
+    *("answered", "declined", "key points", "list points", "ROUGE-L", "supported", "recall"),
+    *("precision", "written", "words", "first ms", "whole ms"),
 )
 
 Ask = Callable[[str, Sequence[Turn]], tuple[Turn, float]]
@@ -72,6 +88,7 @@ class Silent:
 
     name = "silent"
     context_tokens = 8192
+    knows_the_task = False
 
     def count_tokens(self, text: str) -> int:
         """Nothing is read, so nothing is too long."""
@@ -88,6 +105,7 @@ def main() -> None:
     parser.add_argument("--questions", nargs="+", type=Path, default=own, metavar="FILE")
     parser.add_argument("--system", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
     parser.add_argument("--sheet", type=Path, metavar="FILE")
+    parser.add_argument("--results", action="store_true")
     parser.add_argument("--curve", action="store_true")
     options = parser.parse_args()
     settings = Settings(corpus=NOTES, index=cache_folder() / "benchmarks" / "notes" / "index")
@@ -95,15 +113,22 @@ def main() -> None:
     if options.curve:
         print(curve(options.questions, open_tutor(settings)))
         return
-    print("| system | questions |", " | ".join(COLUMNS), "|")
-    print("|---" * (len(COLUMNS) + 2) + "|")
+    lines = [" | ".join(["| system", "questions", *COLUMNS]) + " |"]
+    lines.append("|---" * (len(COLUMNS) + 2) + "|")
+    print("\n".join(lines))
     for name in options.system:
         asked = list(ask_all(options.questions, SYSTEMS[name](settings)))
         for group in dict.fromkeys(each.group for each in asked):
             row = measures([each for each in asked if each.group == group])
-            print(f"| {name} | {group} |", " | ".join(row), "|", flush=True)
+            lines.append(" | ".join([f"| {name}", group, *row]) + " |")
+            print(lines[-1], flush=True)
         if options.sheet and name == "ours":
             options.sheet.write_text(sheet(asked), encoding="utf-8")
+    if options.results:
+        report = ["## Answers", "\n".join(lines), "## Answered against declined"]
+        report.append(curve(options.questions, open_tutor(settings)))
+        RESULTS.mkdir(exist_ok=True)
+        (RESULTS / "answers.md").write_text("\n\n".join(report) + "\n", encoding="utf-8")
 
 
 def ask_all(files: Sequence[Path], ask: Ask) -> Iterator[Asked]:
@@ -164,7 +189,8 @@ def prompted(settings: Settings) -> Ask:
         turn = base.search(question, history)
         first, text = 0.0, ""
         for piece in base.generator.stream(
-            prompt(turn.standalone, turn.answer.passages, history), MAX_TOKENS
+            prompt(turn.standalone, turn.answer.passages, history, base.generator.knows_the_task),
+            MAX_TOKENS,
         ):
             first = first or (time.perf_counter() - started) * 1000
             text += piece
@@ -201,6 +227,7 @@ def measures(asked: Sequence[Asked]) -> list[str]:
     refused = [each.turn.answer.refused for each in asked if not each.item["answerable"]]
     lists = [each for each in answerable if each.item.get("type") == "list"]
     checked = [support for each in answered for support in supports(each.turn)]
+    cited = [held for each in answered for held in citation_checks(each.turn.answer)]
     texts = [plain_text(without_markers(each.turn.answer.text)) for each in answered]
     return [
         _mean([not each.turn.answer.refused for each in answerable]),
@@ -209,6 +236,8 @@ def measures(asked: Sequence[Asked]) -> list[str]:
         _mean([covered for each in lists for covered in covered_points(each)]),
         _mean([rouge(each.item["answer"], each.turn.answer.text) for each in answered]),
         _mean([support != "" for support in checked]),
+        _mean([any(held) for held in cited]),
+        _mean([each for held in cited for each in held]),
         _mean([support in ("verbatim", "reworded") for support in checked]),
         f"{median(len(words(text)) for text in texts):.0f}" if texts else "",
         f"{median(each.first for each in answered):.0f}" if answered else "",
@@ -227,6 +256,29 @@ def supports(turn: Turn) -> Iterator[str]:
         if not MARKER.fullmatch(text[start:end]):
             found = grounding.find(text[start:end])
             yield found[0].support if found else ""
+
+
+def citation_checks(answer: Answer) -> Iterator[list[bool]]:
+    """For each sentence of an answer, whether each of the passages that it cites supports it."""
+    text = re.sub(r"^> ?", "", answer.text, flags=re.MULTILINE)
+    parts = [text[start:end] for start, end in sentence_spans(text)]
+    for part, following in zip(parts, [*parts[1:], ""], strict=True):
+        bare = bare_sentence(part)
+        if not words(bare) or bare.endswith((":", "?")) or bare.startswith(MISSING):
+            continue  # claims nothing
+        # The marker of code stands below it.
+        marked = f"{part} {following}" if MARKER.fullmatch(following) else part
+        yield [
+            0 < number <= len(answer.passages) and holds(answer.passages[number - 1], part)
+            for number in claimed_numbers(marked)
+        ]
+
+
+def holds(passage: Passage, sentence: str) -> bool:
+    """Whether a passage supports a sentence, or has it word for word, as titles in a list."""
+    said = words(plain_text(bare_sentence(sentence)))
+    is_quoted = f" {' '.join(said)} " in f" {' '.join(words(plain_text(passage.chunk.text)))} "
+    return is_quoted or bool(Grounding([passage]).find(without_markers(sentence)))
 
 
 def covered_points(asked: Asked) -> Iterator[bool]:

@@ -23,7 +23,7 @@ from rag_tutor.config import (
     settings_from,
 )
 from rag_tutor.conversation import is_unicode
-from rag_tutor.domain import Answer, Passage, Turn
+from rag_tutor.domain import Answer, Citation, Passage, Turn
 from rag_tutor.errors import ConversationError, SettingsError, TutorError
 from rag_tutor.preferences import saved_preferences
 
@@ -311,18 +311,25 @@ def _answer_object(conversation: str, reply: "Reply") -> dict[str, Any]:
         "refused": turn.answer.refused,
         "citations": [
             {
-                "number": citation.number,
-                "document": citation.passage.chunk.document_id,
-                "heading": " > ".join(citation.passage.chunk.heading),
-                "start": citation.start,
-                "end": citation.end,
-                "quote": citation.quote,
+                **_cited_place(citation),
                 "support": citation.support,
+                "also": [_cited_place(each) for each in citation.also],
             }
             for citation in turn.answer.citations
         ],
         "passages": _passages(turn.answer.passages),
         "timings_ms": reply.timings_ms,
+    }
+
+
+def _cited_place(citation: Citation) -> dict[str, Any]:
+    return {
+        "number": citation.number,
+        "document": citation.passage.chunk.document_id,
+        "heading": " > ".join(citation.passage.chunk.heading),
+        "start": citation.start,
+        "end": citation.end,
+        "quote": citation.quote,
     }
 
 

@@ -43,6 +43,7 @@ class ServedModel:
         self, address: str, model: str, key: str = "", patience: float = _PATIENCE_SECONDS
     ) -> None:
         self.name = f"{address}#{model}"
+        self.knows_the_task = False
         self.context_tokens = _CONTEXT_TOKENS
         self._address = address
         self._model = model

@@ -23,18 +23,20 @@ from rag_tutor.sentences import LIST_MARK, sentence_spans
 
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _QUOTED = "From your notes:\n\n"
+_DISAGREE = "Your notes disagree:\n\n"
 _ENDS = (".", "!", ".”", '."', ".)", "$", "`")
 _MAX_FAILURES = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A sentence, list item or code block that was written, an item of the notes, or a quotation.
+    """A sentence, list item or code block that was written, an item of the notes, a quotation, or
+    quotations that disagree.
 
     `text` ends with the markers of `citations`, which are never none.
     """
 
-    form: Literal["sentence", "item", "code", "quotation"]
+    form: Literal["sentence", "item", "code", "quotation", "disagreement"]
     text: str
     citations: tuple[Citation, ...]
 
@@ -76,6 +78,12 @@ def quoted_part(citation: Citation, is_first: bool) -> Part:
     return Part("quotation", quotation(citation, is_first), (citation,))
 
 
+def disagreeing_part(citations: Sequence[Citation]) -> Part:
+    """Sentences of the notes that disagree, side by side."""
+    quotations = "\n".join(quotation(each, is_first=True) for each in citations)
+    return Part("disagreement", f"{_DISAGREE}{quotations}", tuple(citations))
+
+
 def listed_parts(heading: str, citations: Sequence[Citation]) -> Iterator[Part]:
     """The items of a list in the notes, below its heading."""
     lead = f"{escape_markers(heading).rstrip(':?')}:\n\n"
@@ -93,7 +101,7 @@ def joined(parts: Sequence[Part]) -> str:
     for part in parts:
         if part.form == before == "sentence":
             text += " "
-        elif part.form == before and before != "code":
+        elif part.form == before and before not in ("code", "disagreement"):
             text += "\n"
         elif before:
             text += "\n\n"

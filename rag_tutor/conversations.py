@@ -53,6 +53,13 @@ _MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX turns_in_order ON turns(conversation, position, id)",
     ),
+    (
+        # A citation names the other places of its statement; none were looked for before.
+        """UPDATE turns SET content = json_set(content, '$.citations', json((
+            SELECT json_group_array(json(json_set(value, '$.also', json('[]'))))
+            FROM json_each(content, '$.citations')
+        )))""",
+    ),
 )
 VERSION = len(_MIGRATIONS)
 
@@ -381,28 +388,33 @@ def _packed(turn: Turn) -> str:
         "text": answer.text,
         "refused": answer.refused,
         "passages": [asdict(passage) for passage in answer.passages],
-        "citations": [
-            {
-                "passage": answer.passages.index(citation.passage),
-                "number": citation.number,
-                "start": citation.start,
-                "end": citation.end,
-                "support": citation.support,
-            }
-            for citation in answer.citations
-        ],
+        "citations": [_packed_citation(each, answer.passages) for each in answer.citations],
     }
     return json.dumps(fields, default=float)
+
+
+def _packed_citation(citation: Citation, passages: Sequence[Passage]) -> dict[str, Any]:
+    return {
+        "passage": passages.index(citation.passage),
+        "number": citation.number,
+        "start": citation.start,
+        "end": citation.end,
+        "support": citation.support,
+        "also": [_packed_citation(each, passages) for each in citation.also],
+    }
 
 
 def _unpacked(question: str, content: str) -> Turn:
     fields = json.loads(content)
     passages = tuple(map(_passage, fields["passages"]))
-    citations = tuple(
-        Citation(**{**each, "passage": passages[each["passage"]]}) for each in fields["citations"]
-    )
+    citations = tuple(_citation(each, passages) for each in fields["citations"])
     answer = Answer(fields["text"], citations, passages, fields["refused"])
     return Turn(question, fields["standalone"], answer)
+
+
+def _citation(fields: dict[str, Any], passages: Sequence[Passage]) -> Citation:
+    also = tuple(_citation(each, passages) for each in fields["also"])
+    return Citation(**{**fields, "passage": passages[fields["passage"]], "also": also})
 
 
 def _passage(fields: dict[str, Any]) -> Passage:

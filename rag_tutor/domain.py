@@ -56,7 +56,8 @@ class Citation:
     """The sentence `[start, end)` of the passage's document that supports the marker `number`.
 
     `support` tells how: the generator's sentence takes its words from it in their order
-    ("verbatim") or in another one ("reworded"), or it is shown itself ("quoted").
+    ("verbatim") or in another one ("reworded"), or it is shown itself ("quoted"). `also` are the
+    places in other passages where the same statement stands; they aren't marked in the answer.
     """
 
     number: int
@@ -64,6 +65,7 @@ class Citation:
     start: int
     end: int
     support: Support
+    also: tuple["Citation", ...] = ()
 
     @property
     def quote(self) -> str:
@@ -170,6 +172,10 @@ class Generator(Protocol):
     @property
     def context_tokens(self) -> int:
         """How many tokens prompt and answer may take together."""
+
+    @property
+    def knows_the_task(self) -> bool:
+        """Whether it was trained to answer from numbered notes, and needn't be told how."""
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens that `text` takes."""

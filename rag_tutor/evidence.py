@@ -78,18 +78,19 @@ def statement_spans(text: str) -> list[Span]:
     return [span for _, span in _statements(text)]
 
 
-def _statements(text: str) -> Iterator[tuple[int, Span]]:
-    """Each statement's number among the sentences, and its span."""
-    for number, sentence in enumerate(sentence_spans(text)):
-        span = _without_label(text, sentence)
-        if _states_something(text, span):
-            yield number, span
-
-
-def _without_label(text: str, span: Span) -> Span:
+def without_label(text: str, span: Span) -> Span:
+    """The span of a sentence without "Answer:" or the like before it."""
     start, end = span
     label = _LABEL.match(text, start, end)
     return (label.end() if label else start), end
+
+
+def _statements(text: str) -> Iterator[tuple[int, Span]]:
+    """Each statement's number among the sentences, and its span."""
+    for number, sentence in enumerate(sentence_spans(text)):
+        span = without_label(text, sentence)
+        if _states_something(text, span):
+            yield number, span
 
 
 def _states_something(text: str, span: Span) -> bool:

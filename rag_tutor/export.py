@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rag_tutor.domain import Turn
+from rag_tutor.domain import Citation, Turn
 
 
 def answer_text(turn: Turn) -> str:
@@ -24,10 +24,15 @@ def conversation_text(title: str, turns: Sequence[Turn]) -> str:
 def _sources(turn: Turn) -> list[str]:
     lines: dict[str, None] = {}
     for citation in turn.answer.citations:
-        chunk = citation.passage.chunk
-        place = " › ".join((chunk.document_id, *chunk.heading))
-        lines[f"- [{citation.number}] {_line(place)}: “{_line(citation.quote)}”"] = None
+        line = f"- [{citation.number}] {_line(_place(citation))}: “{_line(citation.quote)}”"
+        also = "; ".join(_line(_place(each)) for each in citation.also)
+        lines[f"{line} (also in {also})" if also else line] = None
     return ["Sources:\n\n" + "\n".join(lines)] if lines else []
+
+
+def _place(citation: Citation) -> str:
+    chunk = citation.passage.chunk
+    return " › ".join((chunk.document_id, *chunk.heading))
 
 
 def _line(text: str) -> str:

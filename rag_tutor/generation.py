@@ -56,9 +56,14 @@ class LanguageModel:
     """A causal language model of transformers. One reply is written at a time."""
 
     def __init__(
-        self, name: str, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+        self,
+        name: str,
+        model: PreTrainedModel,
+        tokenizer: PreTrainedTokenizerBase,
+        knows_the_task: bool = False,
     ) -> None:
         self.name = name
+        self.knows_the_task = knows_the_task
         self._model = model
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
@@ -211,7 +216,7 @@ def _load_adapted(folder: Path) -> LanguageModel:
             weight = model.get_submodule(name).weight
             up, down = learnt[f"{name}.up"].float(), learnt[f"{name}.down"].float()
             weight.copy_(weight.float() + up @ down)
-    return LanguageModel(DEFAULT_GENERATOR, model.eval(), tokenizer)
+    return LanguageModel(DEFAULT_GENERATOR, model.eval(), tokenizer, knows_the_task=True)
 
 
 def default_generator_folder() -> Path:

@@ -13,9 +13,17 @@ from typing import Literal, TypedDict, TypeVar
 
 from rag_tutor import store as stores
 from rag_tutor.asking import asks_for_much, asks_for_several
-from rag_tutor.checking import Part, checked_parts, joined, listed_parts, quoted_part
+from rag_tutor.checking import (
+    Part,
+    checked_parts,
+    disagreeing_part,
+    joined,
+    listed_parts,
+    quoted_part,
+)
 from rag_tutor.config import AnswerLength, Settings
 from rag_tutor.conversation import check_question, standalone_question
+from rag_tutor.disagreement import disagreeing
 from rag_tutor.domain import (
     Answer,
     Citation,
@@ -29,7 +37,7 @@ from rag_tutor.domain import (
 from rag_tutor.errors import StaleIndexError
 from rag_tutor.evidence import Evidence, rank_evidence, select_evidence
 from rag_tutor.grounding import Grounding, closest_headings, prompt
-from rag_tutor.listing import best_listing, listings_around
+from rag_tutor.listing import Listing, best_listing, listings_around
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Query, Retrieval, Weights, retrieve
 from rag_tutor.spelling import corrected
 from rag_tutor.weights import model_identity
@@ -188,7 +196,11 @@ class Tutor:
         parts: list[Part] = []
         if found.relevance >= _RELEVANT:
             for part in watch.timed(
-                self._parts(store, standalone, found, history, is_full=standalone == typed)
+                _with_disagreements(
+                    self._parts(store, standalone, found, history, is_full=standalone == typed),
+                    standalone,
+                    found.passages,
+                )
             ):
                 parts.append(part)
                 answer = _answer(parts, found.passages)
@@ -210,23 +222,24 @@ class Tutor:
         quotation.
         """
         passages, length = found.passages, self.settings.answer_length
+        grounding = Grounding(passages)
         listings = listings_around(passages, store.chunks_of)
         # For a follow-up, single sentences were right twice as often as the best list.
         if listings and is_full and asks_for_several(question):
             listing = best_listing(question, listings, passages, self._reader())
             if listing:
-                yield from listed_parts(listing.heading[-1], listing.citations(passages))
+                yield from _listed(listing, passages, grounding)
                 return
         generator = self._generator()
         messages = _fitting_prompt(question, passages[:_WRITTEN_FROM], history, generator)
         pieces = generator.stream(messages, _MAX_TOKENS)
         written: list[Part] = []
         with closing(pieces):
-            for part in checked_parts(pieces, Grounding(passages)):
+            for part in checked_parts(pieces, grounding):
                 begun = [each for each in listings if each.holds(part.citations[0])]
                 if begun and part.form == "item" and not written:
                     # A small model seldom comes to the end of a list.
-                    yield from listed_parts(begun[0].heading[-1], begun[0].citations(passages))
+                    yield from _listed(begun[0], passages, grounding)
                     return
                 if length == "short" and written and part.form != "item":
                     break
@@ -234,14 +247,16 @@ class Tutor:
                 written.append(part)
         if length == "short" and written:
             return
-        cited = {_place(citation) for part in written for citation in part.citations}
-        shown = {number for number, _, _ in cited}
+        cited = [citation for part in written for citation in part.citations]
+        shown = {citation.number for citation in cited}
+        said = {_place(each) for citation in cited for each in (citation, *citation.also)}
         ranked = rank_evidence(question, passages, found.sentences, store.rarity)
         limit = _MAX_QUOTATIONS[length][asks_for_much(question)]
         for item in select_evidence(ranked, limit):
             citation = _citation(item, passages)
-            if _place(citation) not in cited:
-                yield quoted_part(citation, is_first=citation.number not in shown)
+            if _place(citation) not in said:
+                is_first = citation.number not in shown
+                yield quoted_part(grounding.with_repetitions(citation), is_first)
                 shown.add(citation.number)
 
     def _understand(
@@ -333,11 +348,36 @@ def _fitting_prompt(
     """The prompt with as many of the passages, the best first, as the generator can read."""
     room = generator.context_tokens - _MAX_TOKENS - _TEMPLATE_TOKENS
     for count in range(len(passages), 0, -1):
-        messages = prompt(question, passages[:count], history)
+        messages = prompt(question, passages[:count], history, generator.knows_the_task)
         needed = sum(generator.count_tokens(message["content"]) for message in messages)
         if needed <= room:
             break
     return messages
+
+
+def _with_disagreements(
+    parts: Iterator[Part], question: str, passages: Sequence[Passage]
+) -> Iterator[Part]:
+    """The parts of an answer; instead of one that other notes contradict, both sides."""
+    shown: set[tuple[int, int]] = set()
+    for part in parts:
+        cited = part.citations[0]
+        if (cited.number, cited.end) in shown:
+            continue
+        others = disagreeing(question, cited, passages) if part.form != "item" else ()
+        if others:
+            sides = replace(cited, support="quoted"), *others
+            shown.update((each.number, each.end) for each in sides)
+            yield disagreeing_part(sides)
+        else:
+            yield part
+
+
+def _listed(listing: Listing, passages: Sequence[Passage], grounding: Grounding) -> Iterator[Part]:
+    citations = listing.citations(passages)
+    return listed_parts(
+        listing.heading[-1], [grounding.with_repetitions(each) for each in citations]
+    )
 
 
 def _citation(item: Evidence, passages: Sequence[Passage]) -> Citation:

@@ -84,6 +84,7 @@ class ScriptedGenerator:
 
     name = "scripted"
     context_tokens = 2048
+    knows_the_task = True
 
     def __init__(self, *replies: str) -> None:
         self.replies = list(replies)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_tutor.checking import Part, checked_parts, joined
-from rag_tutor.domain import Chunk, Passage
+from rag_tutor.checking import Part, checked_parts, disagreeing_part, joined, quoted_part
+from rag_tutor.domain import Chunk, Citation, Passage
 from rag_tutor.grounding import MARKER, Grounding
 
 TOWER = "The Eiffel Tower was built in 1889 by Gustave Eiffel."
@@ -97,6 +97,25 @@ def test_what_is_shown_of_what_was_written(written: str, shown: str) -> None:
     for part in parts:
         numbers = [int(n) for each in MARKER.findall(part.text) for n in each.split(",")]
         assert numbers == [citation.number for citation in part.citations]
+
+
+def test_notes_that_disagree_stand_apart_from_what_is_written_and_quoted() -> None:
+    height, sea = (
+        Citation(number, found, 0, len(found.chunk.text), "quoted")
+        for number, found in [(1, replace_text(PASSAGES[0], HEIGHT)), (2, PASSAGES[1])]
+    )
+    [written] = parts_of(TOWER)
+    sides = disagreeing_part([height, sea])
+    quoted = quoted_part(sea, is_first=False)
+    assert joined([written, sides, quoted]) == (
+        f"{TOWER} [1]\n\nYour notes disagree:\n\n> - *The tower:* {HEIGHT} [1]\n"
+        "> - The sea is salty everywhere. [2]\n\n"
+        "From your notes:\n\n> - The sea is salty everywhere. [2]"
+    )
+
+
+def replace_text(found: Passage, text: str) -> Passage:
+    return Passage(Chunk("t.md", found.chunk.heading, 0, len(text), text), 1.0, ("dense",))
 
 
 def test_nothing_more_is_read_after_two_inventions() -> None:

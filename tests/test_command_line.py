@@ -8,8 +8,10 @@ import pytest
 
 import rag_tutor
 from rag_tutor import domain, errors
-from rag_tutor.__main__ import main
+from rag_tutor.__main__ import _answer_object, main
 from rag_tutor.conversations import Conversations
+from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
+from rag_tutor.tutor import Reply, Timings
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ["index", "search", "ask", "chat", "eval", "serve", "feedback"]
@@ -152,3 +154,20 @@ def test_json_of_the_readme_is_valid() -> None:
     blocks = re.findall(r"```json\n(.*?)```", readme, re.DOTALL)
     assert len(blocks) == 2
     assert all("question" in json.loads(block) for block in blocks)
+
+
+def test_a_citation_in_json_names_the_other_places_that_say_the_same() -> None:
+    passages = tuple(
+        Passage(Chunk(name, ("Sea",), 0, 13, "Seas are salt"), 1.0, ("dense",))
+        for name in ("one.md", "two.md")
+    )
+    also = Citation(2, passages[1], 0, 13, "verbatim")
+    citations = (Citation(1, passages[0], 0, 13, "verbatim", (also,)),)
+    turn = Turn("q", "q", Answer("Seas are salt [1]", citations, passages, refused=False))
+    timings = Timings(rewrite=0, retrieve=0, first_token=0, total=0)
+    [citation] = _answer_object("c", Reply("done", turn, timings))["citations"]
+    place = {"heading": "Sea", "start": 0, "end": 13, "quote": "Seas are salt"}
+    assert citation == {
+        **{"number": 1, "document": "one.md", **place, "support": "verbatim"},
+        "also": [{"number": 2, "document": "two.md", **place}],
+    }

@@ -4,6 +4,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rag_tutor.config import Settings, settings_from
-from rag_tutor.conversations import VERSION, Conversations, _packed, _unpacked
+from rag_tutor.conversations import _MIGRATIONS, VERSION, Conversations, _packed, _unpacked
 from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
 from rag_tutor.errors import ConversationError, HistoryError
 
@@ -22,7 +23,8 @@ def answered(question: str, text: str = "Magma is molten rock [1].") -> Turn:
     chunk = Chunk("volcanoes.md", ("Volcanoes", "What is magma?"), 40, 40 + len(TEXT), TEXT)
     other = Chunk("rivers.md", ("Rivers",), 0, 5, "Flow.")
     passages = (Passage(chunk, 1.5, ("dense", "bm25")), Passage(other, 0.5, ("bm25",)))
-    citations = (Citation(1, passages[0], 40, 61, "verbatim"),)
+    also = (Citation(2, passages[1], 0, 5, "verbatim"),)
+    citations = (Citation(1, passages[0], 40, 61, "verbatim", also),)
     return Turn(question, f"{question} (magma)", Answer(text, citations, passages, refused=False))
 
 
@@ -233,6 +235,42 @@ def test_an_empty_file_is_brought_to_this_version(conversations: Conversations) 
         assert file.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     file.close()
     assert questions(conversations, "c1") == ["What is magma?"]
+
+
+def test_a_file_of_the_first_version_is_read(conversations: Conversations) -> None:
+    conversations.path.parent.mkdir()
+    citation = '{"passage": 0, "number": 1, "start": 1, "end": 4, "support": "quoted"}'
+    passage = (
+        '{"chunk": {"document_id": "ü.md", "heading": ["A"], "start": 0, "end": 4, '
+        '"text": "\\u00fc…a"}, "score": 1.2500000001, "found_by": ["dense"]}'
+    )
+    content = (
+        f'{{"standalone": "q", "text": "a [1]", "refused": false, "passages": [{passage}], '
+        f'"citations": [{citation}, {citation}]}}'
+    )
+    with closing(sqlite3.connect(conversations.path)) as file, file:
+        for statement in _MIGRATIONS[0]:
+            file.execute(statement)
+        file.execute("INSERT INTO conversations (id, changed) VALUES ('c1', 1)")
+        file.execute(
+            "INSERT INTO turns (conversation, position, asked, state, question, answer, content) "
+            "VALUES ('c1', 0, 1, 'done', 'What?', 'a [1]', ?)",
+            [content],
+        )
+        file.execute("PRAGMA user_version = 1")
+    (saved,) = conversations.turns("c1")
+    old = Passage(Chunk("ü.md", ("A",), 0, 4, "ü…a"), 1.2500000001, ("dense",))
+    cited = Citation(1, old, 1, 4, "quoted")
+    assert saved.turn == Turn("What?", "q", Answer("a [1]", (cited, cited), (old,), refused=False))
+
+
+def test_a_file_of_the_first_version_keeps_turns_without_sources(
+    conversations: Conversations,
+) -> None:
+    turn = conversations.ask("c1", "What is magma?", 0)
+    with closing(sqlite3.connect(conversations.path)) as file, file:
+        file.execute("PRAGMA user_version = 1")
+    assert conversations.turns("c1")[0].id == turn
 
 
 def test_a_broken_file_is_named_and_left_alone(conversations: Conversations) -> None:

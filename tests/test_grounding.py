@@ -9,7 +9,7 @@ from rag_tutor.chunking import chunk_document, searchable_text
 from rag_tutor.corpus import read_document, scan_corpus
 from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
 from rag_tutor.evidence import rank_evidence, select_evidence, statement_spans
-from rag_tutor.grounding import MARKER, Grounding, prompt, quotation, without_markers
+from rag_tutor.grounding import MARKER, MISSING, Grounding, prompt, quotation, without_markers
 from rag_tutor.ui.render import answer_markdown
 from tests.fakes import HashedEncoder
 
@@ -138,6 +138,45 @@ def test_two_passages_that_say_the_same_are_both_cited_if_both_are_claimed() -> 
 
 
 @pytest.mark.parametrize(
+    ("sentence", "other", "is_repeated"),
+    [
+        (EIFFEL, "Gustave Eiffel built the Eiffel Tower; the tower was built in 1889.", True),
+        ("- The Eiffel Tower, built in 1889", EIFFEL, True),
+        (EIFFEL, "The Eiffel Tower was built in 1887 by Gustave Eiffel.", False),
+        (EIFFEL, "The Eiffel Tower was not built in 1889 by Gustave Eiffel.", False),
+        (EIFFEL, "The Eiffel Tower was built in 1889.", False),
+        (
+            "It is 330 metres high, says the guide.",
+            "The guide says: a peak 330 metres high.",
+            False,
+        ),
+        ("- Gustave Eiffel", EIFFEL, False),
+        (
+            "- Load a model with load_model(path).",
+            "```\nload model with load_model(path)\n```",
+            False,
+        ),
+    ],
+)
+def test_a_quoted_sentence_names_the_other_places_that_say_the_same(
+    sentence: str, other: str, is_repeated: bool
+) -> None:
+    passages = [passage(sentence), passage(other, heading=("Elsewhere",))]
+    quoted = Citation(1, passages[0], 100, 100 + len(sentence), "quoted")
+    also = Grounding(passages).with_repetitions(quoted).also
+    assert [(each.number, each.quote) for each in also] == ([(2, other)] if is_repeated else [])
+
+
+def test_a_written_sentence_is_cited_once_and_names_the_other_places() -> None:
+    grounding = Grounding([*NOTES, passage(f"As we heard: {EIFFEL}"), passage(EIFFEL)])
+    [citation] = grounding.find(EIFFEL)
+    assert citation.number == 1
+    assert [each.number for each in citation.also] == [3, 4]
+    first, second = grounding.find(f"{EIFFEL} [1, 4]")
+    assert ([each.number for each in first.also], second.also) == ([3], ())
+
+
+@pytest.mark.parametrize(
     ("code", "is_supported"),
     [("x = 1\ny = 2", True), ("y = 2", True), ("x = 2", False), ("", False)],
 )
@@ -230,6 +269,21 @@ def test_the_prompt_numbers_the_passages_below_their_headings() -> None:
     messages = prompt("Is it?", [passage("It is so.", ("Top", "Sub")), passage("Or not.")])
     assert messages[-1]["content"] == (
         "[1] Top > Sub\nIt is so.\n\n[2] Topic\nOr not.\n\nQuestion: Is it?"
+    )
+
+
+def test_a_model_that_does_not_know_the_task_is_told_more_about_the_same_passages() -> None:
+    known, told = (prompt("Is it?", NOTES, knows_the_task=knows) for knows in (True, False))
+    assert told[1:] == known[1:]
+    assert MISSING in told[0]["content"]
+    assert len(told[0]["content"]) > 3 * len(known[0]["content"])
+
+
+def test_the_prompt_of_the_trained_generator_stays_as_it_was_trained() -> None:
+    assert prompt("Is it?", [])[0]["content"] == (
+        "Answer the question from the numbered notes, in their own words. After each sentence put "
+        "the number of its note, like [1]. If the notes don't hold the answer, say what they don't "
+        "say."
     )
 
 

@@ -1,6 +1,7 @@
 """What becomes of notes, questions and answers on their way into the page."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -113,6 +114,17 @@ def test_a_span_that_ends_in_an_address_marks_its_block_at_most(address: str) ->
         page = Page(passage_html(text, [(0, end)]))
         assert "Next" not in page.marked
         assert page.text.endswith("Next.\n")
+
+
+def test_the_sources_link_to_the_other_places_that_say_the_same() -> None:
+    other = passage("Molten rock.", document=f"{EVIL}.md")
+    asked = turn("It melts. [1]", "It melts.")
+    citation = replace(asked.answer.citations[0], also=(Citation(3, other, 0, 12, "verbatim"),))
+    answer = Answer("It melts. [1]", (citation,), (*asked.answer.passages, other), refused=False)
+    page = Page(sources_html(replace(asked, answer=answer), 4))
+    assert f"Also in: {EVIL}.md › Cells" in page.text
+    assert "#note-4-3" in [each["href"] for each in page.attributes("a")][:1]
+    assert "Also in" not in sources_html(asked, 4)
 
 
 def test_code_is_marked_and_stays_code() -> None:

@@ -14,7 +14,7 @@ from rag_tutor.errors import (
     ModelUnavailableError,
     StaleIndexError,
 )
-from rag_tutor.grounding import MARKER
+from rag_tutor.grounding import MARKER, MISSING
 from rag_tutor.indexing import update_index
 from rag_tutor.tutor import Reply, Tutor
 from tests.conftest import MakeTutor
@@ -156,6 +156,49 @@ def test_a_repeated_sentence_is_shown_once(make_tutor: MakeTutor) -> None:
     assert answer.text.count(CROWNED) == 1
 
 
+@pytest.mark.parametrize("written", [CROWNED, ""], ids=["written", "quoted"])
+def test_what_stands_in_two_notes_is_cited_once_with_the_other_place(
+    make_tutor: MakeTutor, corpus: Path, index: Path, encoder: HashedEncoder, written: str
+) -> None:
+    save_document(
+        corpus, "france.md", f"# Paris\n\n{CROWNED} Its river is the Seine, as all know.\n"
+    )
+    update_index(corpus, index, encoder)
+    answer = ask(make_tutor(ScriptedGenerator(written)), QUESTION)
+    assert answer.text.count(CROWNED) == 1
+    [cited] = [each for each in answer.citations if each.quote == CROWNED]
+    [also] = cited.also
+    assert {each.passage.chunk.document_id for each in (cited, also)} == {
+        "france.md",
+        "history.txt",
+    }
+    assert also.quote == CROWNED
+    assert answer.passages[also.number - 1] == also.passage
+
+
+@pytest.mark.parametrize("written", [CROWNED, ""], ids=["written", "quoted"])
+@pytest.mark.parametrize("length", ["short", "normal"])
+def test_notes_that_disagree_are_shown_side_by_side(
+    make_tutor: MakeTutor,
+    corpus: Path,
+    index: Path,
+    encoder: HashedEncoder,
+    written: str,
+    length: AnswerLength,
+) -> None:
+    other = "Napoleon was crowned as the emperor in 1805."
+    save_document(corpus, "france.md", f"# Paris\n\n{other} Its river is the Seine.\n")
+    update_index(corpus, index, encoder)
+    tutor = make_tutor(ScriptedGenerator(written))
+    tutor.settings = replace(tutor.settings, answer_length=length)
+    answer = ask(tutor, QUESTION)
+    assert answer.text.startswith("Your notes disagree:\n\n> - ")
+    assert answer.text.count(CROWNED) == answer.text.count(other) == 1
+    assert {each.quote for each in answer.citations[:2]} == {CROWNED, other}
+    markers = [int(number) for number in MARKER.findall(answer.text)]
+    assert markers == [citation.number for citation in answer.citations]
+
+
 def test_the_text_only_grows_while_it_is_written(make_tutor: MakeTutor) -> None:
     replies = list(make_tutor(ScriptedGenerator(CROWNED)).reply(QUESTION))
     texts = [reply.turn.answer.text for reply in replies]
@@ -235,6 +278,19 @@ def test_a_search_gives_passages_and_no_text(make_tutor: MakeTutor) -> None:
     turn = make_tutor().search(QUESTION, limit=1)
     assert [CROWNED in passage.chunk.text for passage in turn.answer.passages] == [True]
     assert (turn.answer.text, turn.answer.refused) == ("", False)
+
+
+def test_only_a_generator_that_was_not_trained_for_it_is_told_how_to_answer(
+    make_tutor: MakeTutor,
+) -> None:
+    prompts = {}
+    for knows in (True, False):
+        generator = ScriptedGenerator(CROWNED)
+        generator.knows_the_task = knows
+        assert ask(make_tutor(generator), QUESTION).text.startswith(CROWNED)
+        prompts[knows] = generator.prompts[0]
+    assert MISSING in prompts[False]
+    assert MISSING not in prompts[True]
 
 
 def test_a_prompt_fits_what_the_generator_reads(make_tutor: MakeTutor) -> None:

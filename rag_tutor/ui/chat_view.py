@@ -75,8 +75,12 @@ def note(saved: SavedTurn, number: int, corpus: Path) -> str:
     """The note of a passage as it is now, with what the answer cites of it marked."""
     passage = saved.turn.answer.passages[number - 1]
     chunk = passage.chunk
-    cited = [(each.start, each.quote) for each in saved.turn.answer.citations
-             if each.passage == passage]  # fmt: skip
+    cited = [
+        (each.start, each.quote)
+        for citation in saved.turn.answer.citations
+        for each in (citation, *citation.also)
+        if each.passage == passage
+    ]
     try:
         document = read_note(corpus, chunk.document_id)
         places = [

@@ -258,8 +258,19 @@ def _cited(
     return (
         f'<section class="passage cited" id="source-{index}-{number}" tabindex="-1">'
         f"<h3>{_place(number, passage)}</h3>{warning}{_body(passage, spans)}"
-        f"{_note_link(index, number)}</section>"
+        f"{_also(index, citations)}{_note_link(index, number)}</section>"
     )
+
+
+def _also(index: int, citations: Sequence[Citation]) -> str:
+    """Where else what is cited stands, as links into those notes."""
+    places = {each.number: each.passage.chunk for citation in citations for each in citation.also}
+    links = (
+        f'<a class="open-note" href="#note-{index}-{number}">'
+        f"{html.escape(' › '.join((chunk.document_id, *chunk.heading[-1:])))}</a>"
+        for number, chunk in places.items()
+    )
+    return f'<p class="also">Also in: {"; ".join(links)}</p>' if places else ""
 
 
 def _uncited(index: int, number: int, passage: Passage) -> str:
