@@ -241,6 +241,31 @@ def test_a_phone_shows_the_list_or_the_open_note(phone: Desk, server: Server) ->
             path.unlink(missing_ok=True)
 
 
+def test_a_wide_window_gives_the_list_its_width_until_a_note_is_open(desk: Desk) -> None:
+    page = desk.page
+    listed, chosen = page.locator("#notes-list"), page.locator("#editor-head")
+
+    def width() -> float:
+        box = listed.bounding_box()
+        return box["width"] if box else 0
+
+    desk.open_notes()
+    expect(page.locator("#notes-message")).to_have_text("Choose a note to read or edit it.")
+    expect(chosen).to_be_hidden()
+    assert width() > 900
+    desk.open_note("volcanoes.md")
+    expect(chosen).to_be_in_viewport()
+    expect(page.locator("#notes-message")).to_contain_text("kept in this browser")
+    assert width() < 400
+    page.fill("#editor textarea", "half a thought")
+    page.click("#close-note")
+    expect(chosen).to_be_hidden()
+    assert width() > 900
+    desk.open_note("volcanoes.md")
+    expect(editor(desk)).to_have_value("half a thought")
+    page.click("#discard")
+
+
 def test_the_trash_is_emptied_only_after_a_second_yes(desk: Desk, note: Path) -> None:
     page = desk.page
     open_own(desk, note)
