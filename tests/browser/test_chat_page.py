@@ -34,10 +34,12 @@ def test_the_answer_is_shown_while_it_is_made(desk: Desk) -> None:
     page.evaluate(
         """() => {
           window.seen = [];
+          window.said = new Set();
           const note = () => {
             const answer = document.querySelector("#chat .bot-row");
             const running = !!document.querySelector("#stop");
             if (answer) seen.push([answer.innerText.trim().length, running]);
+            said.add(document.querySelector("#status .message")?.innerText ?? "");
           };
           new MutationObserver(note).observe(document.querySelector("#conversation"),
             { childList: true, subtree: true, characterData: true });
@@ -49,6 +51,23 @@ def test_the_answer_is_shown_while_it_is_made(desk: Desk) -> None:
     assert any(length > 0 and running for length, running in seen), "all text came at the end"
     lengths = [length for length, _ in seen]
     assert lengths == sorted(lengths), "the text shrank while it was written"
+    said = " ".join(page.evaluate("[...said]"))
+    assert re.search(r"Searching your notes….* Reading \d+ passages….* Answered in \d", said)
+
+
+def test_a_refusal_leads_to_the_closest_passages(desk: Desk) -> None:
+    page = desk.page
+    desk.ask("Who won the chess championship?")
+    answer = page.locator("#chat .bot-row")
+    expect(answer).to_contain_text("can't find this in your notes")
+    expect(page.locator("#status")).to_contain_text("Nothing in your notes answers this")
+    expect(answer.locator("a.citation")).to_have_count(0)
+    nearest = answer.locator("a.nearest").first
+    heading = nearest.inner_text().split(" > ")[-1]
+    nearest.click()
+    passage = page.locator("#newest-sources .passage[open]")
+    expect(passage).to_contain_text(heading)
+    expect(passage.locator(".text")).to_be_in_viewport()
 
 
 def test_a_follow_up_is_searched_with_what_went_before(desk: Desk) -> None:

@@ -334,6 +334,44 @@ def test_files_of_each_kind_are_added_and_cited(desk: Desk, server: Server, tmp_
         (server.corpus / name).unlink()
 
 
+def test_a_file_is_added_where_it_is_dropped(desk: Desk, server: Server) -> None:
+    page = desk.page
+    desk.open_notes()
+    dropped = page.evaluate_handle(
+        """() => {
+          const data = new DataTransfer();
+          data.items.add(new File(["# Geysers\\n\\nA geyser throws hot water."], "geysers.md"));
+          return data;
+        }"""
+    )
+    page.dispatch_event("#upload button", "drop", {"dataTransfer": dropped})
+    expect(page.locator("#notes-message")).to_contain_text("Added geysers.md")
+    expect(row(desk, "geysers.md")).to_contain_text("indexed", timeout=PATIENCE)
+    (server.corpus / "geysers.md").unlink()
+
+
+def test_every_page_tells_that_the_index_is_older_than_the_notes(
+    desk: Desk, server: Server
+) -> None:
+    page = desk.page
+    away = server.corpus.with_name("moved away")
+    server.corpus.rename(away)
+    try:
+        failed = page.locator("#index-chip .chip.failed")
+        expect(failed).to_be_visible(timeout=PATIENCE)
+        for name in ("Notes", "Settings", "Chat"):
+            page.get_by_role("tab", name=name).click()
+            expect(failed).to_contain_text("Not up to date")
+        page.click("#index-chip summary")
+        expect(page.locator("#index-chip .more")).to_contain_text(server.corpus.name)
+        page.keyboard.press("Escape")
+        desk.ask("What is a meander?")
+        expect(page.locator("#chat .bot-row")).to_contain_text("bend")
+    finally:
+        away.rename(server.corpus)
+    desk.wait_until_indexed()
+
+
 def test_a_rebuild_shows_its_progress_and_can_be_cancelled(desk: Desk, server: Server) -> None:
     page = desk.page
     long = server.corpus / "long.md"
