@@ -42,10 +42,17 @@
     find(`#chat a:is([href^="#source-${turn}-"], [href="#copy-${turn}"])`)?.closest(".bot-row");
   const plain = (text) => text.replace(/[\s*_`|>#-]+/g, "");
 
+  // Wherever one has scrolled to, a new question is seen: in a narrow window the page scrolls, too.
+  function showNewest() {
+    scrollTo(0, 0);
+    const chat = find("#chat .bubble-wrap");
+    chat?.scrollTo(0, chat.scrollHeight);
+  }
+
   // The sources of another turn come from the server; until they are there, wait.
   let newest, arrived;
   function reveal() {
-    if (newest !== newestTurn()) scrollTo(0, 0); // in a narrow window, from the sources to the chat
+    if (newest !== newestTurn()) requestAnimationFrame(showNewest);
     newest = newestTurn();
     if (chosen && chosen.newest !== newest) chosen = wanted = null;
     const isOlder = chosen && chosen.turn !== chosen.newest;

@@ -296,6 +296,10 @@ def test_the_page_fits_a_phone(phone: Desk) -> None:
     expect(page.locator("#chat .bot-row")).not_to_be_in_viewport()
     phone.ask(MAGMA)
     expect(page.locator("#chat .bot-row").last).to_be_in_viewport()
+    phone.ask(FOCUS)
+    phone.questions().first.scroll_into_view_if_needed()
+    phone.ask(OXBOW)
+    expect(phone.questions().last).to_be_in_viewport()
     phone.open_notes()
     phone.open_note("rivers.md")
     assert page.evaluate(overflow) <= 0
