@@ -2,12 +2,16 @@
 
     python benchmarks/main_job.py QUESTIONS.jsonl
 
-Builds an index from nothing in a temporary folder, edits one note, asks every seventh of the
-questions, and prints a report in Markdown. retrieval.py beside it measures what is found.
+Builds an index from nothing in a temporary folder, edits one note, saves a new one and asks for
+it, asks every seventh of the questions, serves the pages, and prints a report in Markdown.
+retrieval.py beside it measures what is found.
 """
 
 import json
+import os
 import shutil
+import socket
+import subprocess
 import sys
 import tempfile
 import time
@@ -15,11 +19,14 @@ from pathlib import Path
 from statistics import median
 
 from rag_tutor.config import Settings
+from rag_tutor.corpus import create_document
 from rag_tutor.indexing import update_index
+from rag_tutor.live import LiveIndex
 from rag_tutor.tutor import Reply, Tutor, open_tutor
 
 ROOT = Path(__file__).parent.parent
 STEP, COUNT = 7, 10
+SAVED_WORDS = 2_000
 
 
 def main() -> None:
@@ -36,6 +43,8 @@ def main() -> None:
         started = time.perf_counter()
         tutor.warm_up()
         print(f"- Load reader and generator: {time.perf_counter() - started:.1f} s")
+        _report_saving(settings, tutor)
+        _report_start(settings)
         _report_answers([list(tutor.reply(question))[-1] for question in questions])
 
 
@@ -46,6 +55,51 @@ def _report_building(settings: Settings, tutor: Tutor) -> None:
     note.write_text(note.read_text(encoding="utf-8") + "\nOne more line.\n", encoding="utf-8")
     edit = update_index(settings.corpus, settings.index, tutor.encoder)
     print(f"- Index after an edit of {note.name}: {edit.seconds} s")
+
+
+def _report_saving(settings: Settings, tutor: Tutor) -> None:
+    """Time from saving a new note until an answer cites it, as the pages do both."""
+    longest = max(settings.corpus.glob("*.md"), key=lambda path: path.stat().st_size)
+    words = longest.read_text(encoding="utf-8").split(" ")[: SAVED_WORDS - 20]
+    own = "\n\n## What is a zorble?\n\nA zorble is a clockwork bird that sings at noon.\n"
+    live = LiveIndex(tutor)
+    live.start()
+    live.wait(600)
+    started = time.perf_counter()
+    create_document(settings.corpus, "saved.md", " ".join(words) + own)
+    live.update()
+    live.wait(600)
+    indexed = time.perf_counter() - started
+    answer = list(tutor.reply("What is a zorble?"))[-1].turn.answer
+    seconds = time.perf_counter() - started
+    live.close()
+    cited = {citation.passage.chunk.document_id for citation in answer.citations}
+    is_cited = "cites" if "saved.md" in cited else "doesn't cite"
+    print(
+        f"- Save a note of {SAVED_WORDS:,} words: indexed after {indexed:.1f} s, "
+        f"an answer that {is_cited} it after {seconds:.1f} s"
+    )
+
+
+def _report_start(settings: Settings) -> None:
+    """Time from the command to the pages, on an index that is there."""
+    environment = os.environ | {
+        "RAG_TUTOR_CORPUS": str(settings.corpus),
+        "RAG_TUTOR_INDEX": str(settings.index),
+        "RAG_TUTOR_DATA": str(settings.index.parent / "data"),
+    }
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [sys.executable, "-u", "app.py", "--port", port]
+    started = time.perf_counter()
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        ready = any("is ready" in line for line in process.stdout or ())
+        seconds = time.perf_counter() - started
+        process.terminate()
+    print(f"- From `python app.py` to the pages: {seconds:.1f} s" if ready else "- It didn't start")
 
 
 def _report_answers(replies: list[Reply]) -> None:

@@ -2,9 +2,9 @@
 
     python docs/screenshots.py FOLDER
 
-Serves a copy of corpus/ with the real models, asks two questions about it and writes
-PAGE-WIDTH-THEME.png into FOLDER. Those that the README shows are put into docs/ too, with few
-colours, which makes them small.
+Serves a copy of corpus/ with the real models, asks questions about it, one of which its notes
+don't answer, and writes PAGE-WIDTH-THEME.png into FOLDER. Those that the README shows are put
+into docs/ too, with few colours, which makes them small.
 """
 
 import os
@@ -25,9 +25,11 @@ CHROMIUM = "/usr/bin/chromium"
 SIZES = {380: 780, 768: 1024, 1440: 900}
 THEMES = ("light", "dark")
 QUESTIONS = ("What is a large language model?", "How is it trained?")
+UNANSWERED = "What did the exam ask about diffusion models last year?"
 NOTE = "genai-course-notes.md"
 README = {"chat-1440-light": "chat", "editor-1440-dark": "notes"}
 MINUTE = 60_000
+FIRST_INDEX = 10 * MINUTE  # on a machine that has other work to do
 
 
 def main() -> None:
@@ -56,14 +58,18 @@ def main() -> None:
 
 def visit(page: Page) -> Iterator[str]:
     """Go through the pages; each name is that of the page that is ready to be pictured."""
-    page.wait_for_selector("#chat .example")
+    page.wait_for_selector("#index-chip .up-to-date", timeout=FIRST_INDEX)
+    page.wait_for_selector("#chat .example", timeout=MINUTE)
     yield "welcome"
-    for number, question in enumerate(QUESTIONS, start=1):
-        page.fill("#question textarea", question)
-        page.press("#question textarea", "Enter")
-        page.locator("#chat .bot-row").nth(number - 1).wait_for()
-        page.wait_for_selector("#send", timeout=MINUTE)
+    for question in QUESTIONS:
+        ask(page, question)
+    page.wait_for_selector("#chat .suggestion", timeout=MINUTE)
     yield "chat"
+    page.locator("#chat a.citation").first.click()
+    page.wait_for_selector("#chosen-sources .passage")
+    yield "sources"
+    ask(page, UNANSWERED)
+    yield "refusal"
     page.get_by_role("tab", name="Notes").click()
     page.wait_for_selector("#notes li button")
     yield "notes"
@@ -73,6 +79,15 @@ def visit(page: Page) -> Iterator[str]:
     page.get_by_role("tab", name="Settings").click()
     page.wait_for_selector("#index-facts dd")
     yield "settings"
+
+
+def ask(page: Page, question: str) -> None:
+    """Ask, and wait until the answer is complete."""
+    answers = page.locator("#chat .bot-row").count()
+    page.fill("#question textarea", question)
+    page.press("#question textarea", "Enter")
+    page.locator("#chat .bot-row").nth(answers).wait_for()
+    page.wait_for_selector("#send", timeout=MINUTE)
 
 
 @contextmanager

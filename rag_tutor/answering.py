@@ -26,7 +26,7 @@ from rag_tutor.tutor import Reply, Tutor
 _log = logging.getLogger(__name__)
 _NOTHING_YET = Answer("", (), (), refused=False)
 _BROKEN = "Something went wrong in the tutor itself. The terminal shows what."
-_PATIENCE_SECONDS = 1.0
+_PATIENCE_SECONDS = 0.25
 
 Stage = Literal[
     "waiting", "indexing", "searching", "reading", "writing", "done", "stopped", "failed"
@@ -131,9 +131,10 @@ class Answering:
             return own[-1].progress if own else None
 
     def follow(self, turn: int) -> Iterator[Progress]:
-        """Each change of an answer until nothing more happens to it; blocks in between.
+        """Each change of an answer until nothing more happens to it.
 
-        After it is done, one more comes when follow-ups to suggest have been looked for.
+        After it is done, one more comes when follow-ups to suggest have been looked for. Where
+        nothing changes for a while, the last one comes again: who follows can leave only then.
         """
         with self._changed:
             job = self._jobs.get(turn)
@@ -142,10 +143,8 @@ class Answering:
             with self._changed:
                 if job.progress is last:
                     self._changed.wait(_PATIENCE_SECONDS)
-                now = job.progress
-            if now is not last:
-                yield now
-            last = now
+                last = job.progress
+            yield last
 
     def turns(self, conversation: str) -> tuple[SavedTurn, ...]:
         """The turns of a conversation, those that are being answered as far as they are."""

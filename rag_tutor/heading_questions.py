@@ -1,9 +1,12 @@
 """Turns a heading into the question that a student would ask about what stands below it; pure.
 
-It knows no subject: only how headings are worded, and how the text below one writes its words.
+It knows no subject: only how headings are worded, and how the notes' sentences write their words.
 """
 
+import itertools
 import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 
 from rag_tutor.words import STOPWORDS, content_words
 
@@ -11,6 +14,9 @@ _LABEL = re.compile(
     r"(?:chapter|section|part|lecture|lesson|unit|week|day|module|topic|step|page|slide|figure|"
     r"table|appendix|question|q)\s*(?:\d+(?:\.\d+)*|[ivxlc]+\b)[\s:.)–—-]*",
     re.IGNORECASE,
+)
+_NUMBER = re.compile(
+    r"\d{1,3}[.):]?\s+(?=(?:what|who|when|where|why|how|which|explain|describe)\s)", re.IGNORECASE
 )
 _LEAD = re.compile(
     r"(?:an?\s+|the\s+)?(?:(?:brief|short|general|quick)\s+)?"
@@ -66,16 +72,22 @@ _CUT_OFF = re.compile(
 )
 _MOST_CHARACTERS = 120
 _MOST_WORDS = 8
+_CODE = re.compile(r"```.*?(?:```|\Z)|`[^`\n]*`", re.DOTALL)
+# No part of an address, a path or a name in code.
+_WORD = re.compile(r"(?<![\w./@:-])[^\W\d_][\w'’-]*(?![\w/@]|\.\w)")
+_SENTENCE_END = re.compile(r"[.:!?]\s|\n\s*(?:\n|[-*+•>|]|\d+[.)])|\*\*|[|]")
+_CAPITAL = re.compile(r"\W*[A-Z][a-z]['’a-z]*(?:-[A-Za-z]['’a-z]*)*\W*")
 
 
-def question_about(heading: str, above: str, text: str) -> str:
+def question_about(heading: str, above: str, text: str, capitals: Mapping[str, bool]) -> str:
     """The question that a heading stands for, or "" where it names no subject.
 
-    `above` is the heading above it, or "". `text` is what stands below it: its words show which
-    capitals and which article the heading's words have in a sentence.
+    `above` is the heading above it, or "". `text` is what stands below it, which shows the
+    article of what it names; `capitals` is what `written_capitals` gives of all notes.
     """
-    text = _without_headings(text)
+    text = _running(text)
     heading = _LABEL.sub("", " ".join(heading.split()), count=1).strip(" .:;–—-")
+    heading = _NUMBER.sub("", heading)
     if not heading.endswith("?"):
         heading = _subject(heading)
     is_general = not set(heading.lower().split()) - _GENERAL
@@ -83,22 +95,56 @@ def question_about(heading: str, above: str, text: str) -> str:
         return ""
     aspect = _ASPECT.fullmatch(heading)
     if aspect:
-        return _asked_of(aspect, above, text)
-    return _asked(heading) or _named(heading, text)
+        return _asked_of(aspect, above, capitals)
+    return _asked(heading, capitals) or _named(heading, text, capitals)
 
 
-def _without_headings(text: str) -> str:
-    """Text without the lines that write each word with a capital."""
-    return "\n".join(line for line in text.split("\n") if not re.match(r"\s*(?:#|\*\*)", line))
+def written_capitals(texts: Iterable[str]) -> dict[str, bool]:
+    """Of each word, and each two words, in the sentences of some texts, whether they have
+    capitals there: within a sentence, and more often than not. Words are as `_stem` makes them.
+    """
+    capital: Counter[str] = Counter()
+    small: Counter[str] = Counter()
+    for text in texts:
+        for part in _SENTENCE_END.split(_running(text)):
+            for before, word, is_adjacent in _within(part):
+                (capital if word[0].isupper() else small)[_stem(word)] += 1
+                if is_adjacent:
+                    has_both = word[0].isupper() and before[0].isupper()
+                    (capital if has_both else small)[f"{_stem(before)} {_stem(word)}"] += 1
+    return {word: capital[word] > small[word] for word in small | capital}
 
 
-def _asked_of(aspect: re.Match[str], above: str, text: str) -> str:
+def _within(part: str) -> Iterator[tuple[str, str, bool]]:
+    """The words within a sentence, each with the one before it and whether nothing is between.
+
+    A capital at its beginning says nothing, nor do those right after it, nor do those of a title.
+    """
+    found = list(_WORD.finditer(part))
+    if all(word[0][0].isupper() or word[0].lower() in STOPWORDS for word in found):
+        return
+    before, ends, is_inside = "", 0, False
+    for match in found:
+        word = match[0]
+        if is_inside or word[0].islower():
+            yield before, word, bool(before) and part[ends : match.start()].isspace()
+        before, ends = word, match.end()
+        is_inside = is_inside or word[0].islower() or word.lower() in STOPWORDS
+
+
+def _running(text: str) -> str:
+    """A text without its headings and code."""
+    lines = _CODE.sub(" ", text).split("\n")
+    return "\n".join(line for line in lines if not re.match(r"\s*(?:#|\*\*)", line))
+
+
+def _asked_of(aspect: re.Match[str], above: str, capitals: Mapping[str, bool]) -> str:
     """The question about what the subject of the heading above has."""
     subject = _subject(above)
     if aspect["more"] or not content_words(subject) or len(subject.split()) > _MOST_WORDS:
         return ""
     verb = "are" if _is_plural(aspect["noun"]) else "is"
-    return f"What {verb} the {aspect['noun'].lower()} of {_as_written(subject, text)}?"
+    return f"What {verb} the {aspect['noun'].lower()} of {_as_written(subject, capitals)}?"
 
 
 def _subject(heading: str) -> str:
@@ -109,21 +155,23 @@ def _subject(heading: str) -> str:
     return _LEAD.sub("", heading, count=1)
 
 
-def _asked(heading: str) -> str:
+def _asked(heading: str, capitals: Mapping[str, bool]) -> str:
     """The question of a heading that is worded as one, as a task or as an answer; else ""."""
-    if _TASK.match(heading):
-        return f"{_capital(heading)}."
-    if heading.endswith("?") or _DIRECT.match(heading) or _YES_OR_NO.match(heading):
-        return f"{_capital(heading.rstrip('? '))}?"
-    to_do = _TO_DO.match(heading)
+    first, _, rest = heading.partition(" ")
+    asked = f"{first} {_as_written(rest, capitals)}".strip()
+    if _TASK.match(asked):
+        return _capital(asked) if asked.endswith("?") else f"{_capital(asked)}."
+    if asked.endswith("?") or _DIRECT.match(asked) or _YES_OR_NO.match(asked):
+        return f"{_capital(asked.rstrip('? '))}?"
+    to_do = _TO_DO.match(asked)
     if to_do:
         word = to_do[1].capitalize()
         verb = "do" if word == "How" else "should"
-        return f"{word} {verb} I {heading[to_do.end() :]}?"
-    if _INDIRECT.match(heading):
-        if _HELPING_VERB.search(heading) and not _HELPING_VERB.search(heading.split()[-1]):
-            return f"{_capital(heading)}?"
-        return f"Can you explain {heading[0].lower()}{heading[1:]}?"
+        return f"{word} {verb} I {asked[to_do.end() :]}?"
+    if _INDIRECT.match(asked):
+        if _HELPING_VERB.search(asked) and not _HELPING_VERB.search(asked.split()[-1]):
+            return f"{_capital(asked)}?"
+        return f"Can you explain {asked[0].lower()}{asked[1:]}?"
     if _HELPING_VERB.search(heading) and not _is_no_name(heading):
         return f"What does “{heading}” mean?"
     return ""
@@ -133,14 +181,14 @@ def _is_no_name(heading: str) -> bool:
     return bool(_CUT_OFF.fullmatch(heading)) or len(heading.split()) > _MOST_WORDS
 
 
-def _named(heading: str, text: str) -> str:
+def _named(heading: str, text: str, capitals: Mapping[str, bool]) -> str:
     """The question about what a heading names; "" if it is a sentence rather than a name."""
-    sides = [_as_written(side, text) for side in _VERSUS.split(heading)]
+    sides = [_as_written(side, capitals) for side in _VERSUS.split(heading)]
     if len(sides) > 1:
         return f"How do {', '.join(sides[:-1])} and {sides[-1]} differ?"
     if _is_no_name(heading):
         return ""
-    name = _as_written(heading, text)
+    name = _as_written(heading, capitals)
     if _DOING.match(heading):
         return f"What does {name} involve?"
     of = _OF.fullmatch(name)
@@ -164,34 +212,50 @@ def _about_name(name: str, text: str) -> str:
     return f"Can you explain {name}?" if _is_plural(name) else f"What is {name}?"
 
 
-def _as_written(heading: str, text: str) -> str:
-    """A heading within a sentence: small where the text writes one of its words small, but for
-    names and abbreviations.
+def _as_written(heading: str, capitals: Mapping[str, bool]) -> str:
+    """A heading within a sentence: a title small, where one of its words is, but for names and
+    abbreviations; of one that is written as a sentence only the first word.
+
+    Words that no sentence of the notes shows are taken for what the others are.
     """
     words = heading.split()
-    if not any(_is_capital(word) and _is_in(_stem(word), text) for word in words):
+    if not any(_is_capital(word) and _is_small(word, capitals) for word in words):
         return heading
-    return " ".join(
-        word.lower() if _is_capital(word) and not _is_name(word, text) else word for word in words
-    )
+    is_title = all(not word[0].islower() or word.lower() in STOPWORDS for word in words)
+    end = len(words) if is_title else 1
+    small = [
+        word.lower() if _is_article(words, at) or _is_common(words, at, capitals) else word
+        for at, word in enumerate(words[:end])
+    ]
+    return " ".join(small + words[end:])
 
 
 def _is_capital(word: str) -> bool:
-    return bool(re.fullmatch(r"\W*[A-Z][a-z'-]+\W*", word))
+    return bool(_CAPITAL.fullmatch(word))
 
 
-def _is_name(word: str, text: str) -> bool:
-    """Whether the text writes a word with a capital within a sentence, and never small."""
-    in_sentence = re.search(rf"\b[a-z][a-z'-]*[,;]? {_stem(word).capitalize()}", text)
-    return bool(in_sentence) and not _is_in(_stem(word), text)
+def _is_small(word: str, capitals: Mapping[str, bool]) -> bool:
+    """Whether the notes show that a word is small within a sentence."""
+    return word.lower() in STOPWORDS or capitals.get(_stem(word)) is False
+
+
+def _is_common(words: list[str], at: int, capitals: Mapping[str, bool]) -> bool:
+    """Whether a word with a capital is no name, and no part of a name of two words."""
+    if not _is_capital(words[at]) or words[at].lower() in STOPWORDS:
+        return _is_capital(words[at])
+    stems = [_stem(word) for word in words[max(at - 1, 0) : at + 2]]
+    names = [_stem(words[at]), *map(" ".join, itertools.pairwise(stems))]
+    return not any(capitals.get(name, False) for name in names)
+
+
+def _is_article(words: list[str], at: int) -> bool:
+    """Whether an A is an article with a capital, as other such words have, and no name."""
+    others = (word for word in words if _is_capital(word) and word.lower() in STOPWORDS)
+    return words[at] == "A" and words[at:] != ["A"] and any(others)
 
 
 def _stem(word: str) -> str:
-    return re.escape(word.lower().strip("(),.!").rstrip("s"))
-
-
-def _is_in(stem: str, text: str) -> bool:
-    return bool(re.search(rf"\b{stem}", text))
+    return word.lower().strip('(),.!?:;*_"“”').rstrip("s")
 
 
 def _is_plural(name: str) -> bool:

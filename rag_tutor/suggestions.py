@@ -4,7 +4,7 @@ of how they are shown.
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from rag_tutor.chunking import clean_heading, headings
 from rag_tutor.corpus import read_document, scan_corpus
 from rag_tutor.domain import Chunk, Citation, Turn
 from rag_tutor.errors import CorpusError, IndexMissingError
-from rag_tutor.heading_questions import question_about
+from rag_tutor.heading_questions import question_about, written_capitals
 from rag_tutor.tutor import Tutor
 from rag_tutor.words import content_words
 
@@ -35,10 +35,13 @@ def starting_questions(tutor: Tutor) -> list[str]:
         names, _ = scan_corpus(tutor.settings.corpus)
     except CorpusError:
         return []
-    asked = [each for name in names for each in _question_headings(tutor.settings.corpus, name)]
-    found = list(dict.fromkeys(asked))
+    build = _build(tutor)
+    capitals = _capitals(tutor, build)
+    headings = [each for name in names for each in _question_headings(tutor.settings.corpus, name)]
+    asked = (question_about(heading, "", "", capitals) for heading in headings)
+    found = list(dict.fromkeys(filter(None, asked)))
     if len(found) < _STARTING:
-        found += _answered_headings(tutor, _build(tutor))
+        found += _answered_headings(tutor, build)
     return random.sample(found, min(_STARTING, len(found)))
 
 
@@ -50,8 +53,9 @@ def suggest_questions(tutor: Tutor, turns: Sequence[Turn]) -> Iterator[str]:
     """
     asked = {_key(text) for turn in turns for text in (turn.question, turn.standalone)}
     found = tried = 0
+    capitals = _capitals(tutor, tutor.store.build)
     for heading, chunk in _neighbours(tutor.store.chunks, turns[-1]):
-        question = _question(heading, chunk)
+        question = _question(heading, chunk, capitals)
         if not question or _key(question) in asked:
             continue
         asked.add(_key(question))
@@ -90,9 +94,9 @@ def _heading_above(citation: Citation) -> str:
     return inside[-1].title if inside else "".join(chunk.heading[-1:])
 
 
-def _question(heading: str, chunk: Chunk) -> str:
+def _question(heading: str, chunk: Chunk, capitals: Mapping[str, bool]) -> str:
     above = chunk.heading[:-1] if heading in chunk.heading[-1:] else chunk.heading
-    return question_about(heading, "".join(above[-1:]), chunk.text)
+    return question_about(heading, "".join(above[-1:]), chunk.text, capitals)
 
 
 def _is_answered(tutor: Tutor, question: str, turns: Sequence[Turn], chunk: Chunk) -> bool:
@@ -121,6 +125,11 @@ def _build(tutor: Tutor) -> str:
         return ""
 
 
+@lru_cache(maxsize=1)  # for one build, since it reads all notes
+def _capitals(tutor: Tutor, build: str) -> Mapping[str, bool]:
+    return written_capitals(chunk.text for chunk in tutor.store.chunks) if build else {}
+
+
 @lru_cache(maxsize=1)  # for one build, since it takes a search for each heading
 def _answered_headings(tutor: Tutor, build: str) -> tuple[str, ...]:
     """Questions made of headings from anywhere in the notes, which the notes answer."""
@@ -128,8 +137,9 @@ def _answered_headings(tutor: Tutor, build: str) -> tuple[str, ...]:
         return ()
     places = [(heading, chunk) for chunk in tutor.store.chunks for heading in _headings(chunk)]
     found: dict[str, None] = {}
+    capitals = _capitals(tutor, build)
     for heading, chunk in random.sample(places, min(_MAX_TRIED, len(places))):
-        question = _question(heading, chunk)
+        question = _question(heading, chunk, capitals)
         if question and question not in found and _is_answered(tutor, question, (), chunk):
             found[question] = None
     return tuple(found)

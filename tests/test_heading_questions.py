@@ -2,7 +2,7 @@
 
 import pytest
 
-from rag_tutor.heading_questions import question_about
+from rag_tutor.heading_questions import question_about, written_capitals
 
 
 @pytest.mark.parametrize(
@@ -11,6 +11,7 @@ from rag_tutor.heading_questions import question_about
         # A question is used as it is.
         ("What is a meander?", "", "What is a meander?"),
         ("Question 3: Why is the sky blue?", "", "Why is the sky blue?"),
+        ("23 What is a meander?", "", "What is a meander?"),
         ("what kinds of volcanoes are there", "", "What kinds of volcanoes are there?"),
         ("Which layers are frozen", "", "Which layers are frozen?"),
         ("Can bias be removed", "", "Can bias be removed?"),
@@ -48,6 +49,7 @@ from rag_tutor.heading_questions import question_about
         ("Gaming", "In the gaming industry, gaming pays.", "What is gaming?"),
         ("Human Judgment", "- Human Judgment: it is human to judge", "What is human judgment?"),
         ("Explain the French Revolution.", "", "Explain the French Revolution."),
+        ("Describe a fjord. What made it?", "", "Describe a fjord. What made it?"),
         # What names no subject asks nothing.
         ("Cells consist of two parts", "", ""),
         ("Plants make sugar by", "", ""),
@@ -63,7 +65,7 @@ from rag_tutor.heading_questions import question_about
 def test_a_heading_becomes_the_question_that_a_student_would_ask(
     heading: str, text: str, question: str
 ) -> None:
-    assert question_about(heading, "", text) == question
+    assert question_about(heading, "", text, written_capitals([text])) == question
 
 
 @pytest.mark.parametrize(
@@ -78,4 +80,45 @@ def test_a_heading_becomes_the_question_that_a_student_would_ask(
 def test_what_something_has_is_asked_of_the_heading_above(
     heading: str, above: str, question: str
 ) -> None:
-    assert question_about(heading, above, "Some call free trade a blessing.") == question
+    text = "Some call free trade a blessing."
+    assert question_about(heading, above, text, written_capitals([text])) == question
+
+
+NOTES = """# Notes on Everything And More
+
+Typical Uses of Neural Networks
+
+7. Ethical and Societal Considerations:
+- **Ethical and Societal Considerations**: We discuss ethical considerations of neural networks.
+The training of networks by Marie Curie began with typical tasks. In Paris, they use Python; some
+write python as in `Tokens`. Their large language models read the Bible, see
+www.example.com/Models. The fine-tuning of large models is done in Python. To load large models
+from the Hugging Face hub, face a small task.
+"""
+
+
+@pytest.mark.parametrize(
+    ("heading", "question"),
+    [
+        ("What Is An RNN?", "What is an RNN?"),
+        ("What Is A Large Language Model", "What is a large language model?"),
+        ("What Are Some Typical Uses of Python in Paris?",
+         "What are some typical uses of Python in Paris?"),
+        ("Uses of Vitamin A in Large Networks",
+         "What are the uses of vitamin A in large networks?"),
+        ("How To Train A Neural Network", "How do I train a neural network?"),
+        ("Ethical and Societal Considerations",
+         "Can you explain ethical and societal considerations?"),
+        ("Fine-Tuning of Large Language Models (LLMs)",
+         "What is the fine-tuning of large language models (LLMs)?"),
+        ("Large Models by Marie Curie", "Can you explain large models by Marie Curie?"),
+        ("How are Large Models (LMs) used?", "How are Large Models (LMs) used?"),
+        ("Why does Wernicke's area matter?", "Why does Wernicke's area matter?"),
+        ("Typical Uses of Hugging Face", "Can you explain typical uses of Hugging Face?"),
+        ("Marie Curie", "What should I know about Marie Curie?"),
+    ],
+)  # fmt: skip
+def test_a_title_becomes_a_sentence_with_the_capitals_of_the_notes(
+    heading: str, question: str
+) -> None:
+    assert question_about(heading, "", "", written_capitals([NOTES])) == question

@@ -26,19 +26,41 @@
 
   // --- Sources: the passage behind a marker ---
 
-  let wanted = null;
+  // The answer that was clicked, while no other has become the newest: the panel shows its
+  // sources, however late they come, and else those of the newest.
+  let chosen = null;
+  let wanted = null; // the passage of it that is still to be shown
   // The place of the marker that led to the sources last: an answer is drawn again when
   // follow-ups are suggested below it, and its markers are other elements then.
   let followed = { turn: null, at: 0 };
   const panel = find("#sources-panel");
-  const shownTurn = () => {
-    const shown = [...panel.querySelectorAll(".sources")].find((each) => each.offsetParent);
-    return shown ? Number(shown.id.split("-")[1]) : null;
-  };
+  const sourcesIn = (part) => panel.querySelector(`${part} .sources`)?.id.replace("sources-", "");
+  const newestTurn = () => sourcesIn("#newest-sources");
+  const shownTurn = () =>
+    panel.classList.contains("chosen") ? sourcesIn("#chosen-sources") : newestTurn();
+  const answerOf = (turn) =>
+    find(`#chat a:is([href^="#source-${turn}-"], [href="#copy-${turn}"])`)?.closest(".bot-row");
   const plain = (text) => text.replace(/[\s*_`|>#-]+/g, "");
 
+  // Wherever one has scrolled to, a new question is seen: in a narrow window the page scrolls, too.
+  function showNewest() {
+    scrollTo(0, 0);
+    const chat = find("#chat .bubble-wrap");
+    chat?.scrollTo(0, chat.scrollHeight);
+  }
+
   // The sources of another turn come from the server; until they are there, wait.
+  let newest, arrived;
   function reveal() {
+    if (newest !== newestTurn()) requestAnimationFrame(showNewest);
+    newest = newestTurn();
+    if (chosen && chosen.newest !== newest) chosen = wanted = null;
+    const isOlder = chosen && chosen.turn !== chosen.newest;
+    const before = arrived;
+    arrived = sourcesIn("#chosen-sources");
+    panel.classList.toggle("chosen", !!isOlder && arrived === chosen.turn);
+    // Replies may overtake each other: the one that counts is asked for again.
+    if (isOlder && arrived !== before && arrived !== chosen.turn) act("pick", { turn: chosen.turn });
     if (!wanted || shownTurn() !== wanted.turn) return;
     const { turn, number, sentence } = wanted;
     wanted = null;
@@ -47,7 +69,8 @@
     passage.open = true;
     const marks = [...passage.querySelectorAll("mark")];
     const own = marks.find((mark) => sentence && plain(sentence).startsWith(plain(mark.textContent)));
-    (own ?? marks[0] ?? passage).scrollIntoView({ block: "center", behavior: "smooth" });
+    if (isDrawer()) panel.scrollIntoView();
+    (own ?? marks[0] ?? passage).scrollIntoView({ block: isDrawer() ? "nearest" : "center", behavior: "smooth" });
     passage.focus({ preventScroll: true });
     passage.classList.remove("flash");
     void passage.offsetWidth; // lets the animation start again
@@ -55,7 +78,7 @@
   }
 
   function backToAnswer() {
-    const answer = document.querySelectorAll("#chat .bot-row")[shownTurn()];
+    const answer = answerOf(shownTurn());
     const isSame = answer && followed.turn === shownTurn();
     const marker = isSame ? answer.querySelectorAll("a.citation")[followed.at] : null;
     (marker ?? answer)?.scrollIntoView({ block: marker ? "center" : "start" });
@@ -63,9 +86,10 @@
   }
 
   function pick(turn, number, sentence) {
+    chosen = { turn, newest: newestTurn() };
     wanted = { turn, number, sentence };
-    if (shownTurn() === turn) reveal();
-    else act("pick", { turn, number });
+    reveal();
+    if (turn !== newestTurn()) act("pick", { turn });
   }
 
   // --- The card of a marker: note, heading, sentence ---
@@ -202,7 +226,7 @@
   }
 
   function onAnswerLink(link) {
-    const [name, turn, number] = link.hash.slice(1).split("-").map((part, at) => (at ? Number(part) : part));
+    const [name, turn, number] = link.hash.slice(1).split("-");
     if (name === "source") {
       const row = link.closest(".bot-row");
       followed = { turn, at: [...row.querySelectorAll("a.citation")].indexOf(link) };
@@ -310,7 +334,8 @@
     else if (side.matches(".open") && !side.contains(event.target)) showDrawer(false);
     const answer = event.target.closest("#chat .bot-row");
     if (!answer || event.target.closest("a, button") || String(getSelection())) return;
-    pick([...document.querySelectorAll("#chat .bot-row")].indexOf(answer), null);
+    const own = answer.querySelector('a:is([href^="#source-"], [href^="#copy-"])');
+    if (own) pick(own.hash.split("-")[1], null);
   });
   // --- A page that waits for an answer and hears nothing asks how it stands ---
 

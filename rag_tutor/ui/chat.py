@@ -17,7 +17,7 @@ import gradio as gr
 
 from rag_tutor.answering import Answering
 from rag_tutor.config import Settings
-from rag_tutor.conversations import Conversations, Rating
+from rag_tutor.conversations import Conversations, Rating, SavedTurn
 from rag_tutor.errors import TutorError
 from rag_tutor.export import answer_text, conversation_text
 from rag_tutor.live import LiveIndex
@@ -98,7 +98,7 @@ class _Parts:
     def page(self) -> list[Any]:
         """What may change with the conversation."""
         editing = [self.editing, self.draft, self.notice, self.cancel]
-        lists = [self.chosen, self.listing, self.deleted]
+        lists = [self.listing, self.deleted]
         return [self.conversation, self.following, *self.chat, *editing, *lists]
 
 
@@ -188,8 +188,10 @@ def _connect(parts: _Parts, events: "_Events", page: gr.Blocks) -> None:
     question = [parts.conversation, parts.question, *editing]
     bridge.edit(events.edit, question, edit, **_SHORT)
     parts.cancel.click(events.cancel_edit, parts.draft, edit, **_SHORT)
-    bridge.pick(events.pick, parts.conversation, parts.chosen, **_SHORT)
-    bridge.note(events.note, parts.conversation, parts.note, **_SHORT)
+    # A second click counts, even while the first one is being answered.
+    each = _SHORT | {"trigger_mode": "multiple"}
+    bridge.pick(events.pick, parts.conversation, parts.chosen, **each)
+    bridge.note(events.note, parts.conversation, parts.note, **each)
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,7 +277,12 @@ class _Events:
             yield gr.skip()
             return
         yield self._chat(conversation)
+        last = None
         for now in self.desk.answering.follow(int(turn)):
+            if now is last:
+                yield gr.skip()  # lets Gradio end this, which it can't while it waits
+                continue
+            last = now
             update = self._chat(conversation)
             if now.stage == "failed":
                 update[self.parts.status] = _message(now.message, failed=True)
@@ -331,19 +338,21 @@ class _Events:
         return self._without_edit(1, draft)
 
     def pick(self, conversation: str, event: gr.EventData) -> str:
-        """The sources of an older answer; nothing for the newest, whose sources are there."""
-        turns = self.desk.answering.turns(conversation)
-        index = event.turn
-        is_older = isinstance(index, int) and 0 <= index < len(turns) - 1
-        return chat_view.sources(turns, index, self.desk.corpus) if is_older else ""
+        """The sources of an answer."""
+        saved = self._turn(conversation, event.turn)
+        return chat_view.sources(saved, self.desk.corpus) if saved else ""
 
     def note(self, conversation: str, event: gr.EventData) -> str:
         """The note that a passage stands in."""
-        turns = self.desk.answering.turns(conversation)
-        index, number = int(event.turn), int(event.number)
-        if not (0 <= index < len(turns) and 0 < number <= len(turns[index].turn.answer.passages)):
+        saved = self._turn(conversation, event.turn)
+        number = int(event.number)
+        if not saved or not 0 < number <= len(saved.turn.answer.passages):
             return ""
-        return chat_view.note(turns[index], number, self.desk.corpus)
+        return chat_view.note(saved, number, self.desk.corpus)
+
+    def _turn(self, conversation: str, turn: Any) -> SavedTurn | None:
+        turns = self.desk.answering.turns(conversation)
+        return next((each for each in turns if each.id == int(turn)), None)
 
     def _asked(
         self, question: str, conversation: str, seen: int, search: str, replacing: int = 0
@@ -354,7 +363,7 @@ class _Events:
             self.desk.answering.ask(conversation, question, int(seen), int(replacing))
         except TutorError as error:
             return self._failure(str(error), conversation)
-        return self._conversation(conversation, search) | {self.parts.chosen: ""}
+        return self._conversation(conversation, search)
 
     def _failure(self, message: str, conversation: str) -> Update:
         """Say what failed; an answer in the making is followed on."""
@@ -364,8 +373,7 @@ class _Events:
     def _open(self, wanted: Any, search: str) -> Update:
         is_known = isinstance(wanted, str) and _IDENTITY.fullmatch(wanted)
         conversation = wanted if is_known else uuid.uuid4().hex
-        closed = {self.parts.chosen: "", self.parts.deleted: ""}
-        return self._conversation(conversation, search) | closed
+        return self._conversation(conversation, search) | {self.parts.deleted: ""}
 
     def _conversation(self, conversation: str, search: str) -> Update:
         """All that the page shows of a conversation, with the list of all."""

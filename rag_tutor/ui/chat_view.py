@@ -34,12 +34,11 @@ def is_busy(now: Progress | None) -> bool:
 def messages(turns: Turns, now: Progress | None, corpus: Path) -> list[dict[str, str]]:
     """The questions and answers as Markdown; only the newest answer has suggestions."""
     shown = []
-    for index, saved in enumerate(turns):
+    for saved in turns:
         question = render.question_markdown(saved.turn.question) + render.edit_link(saved.id)
         shown.append({"role": "user", "content": question})
         is_made = saved.state == "open" and is_busy(now)
-        is_newest = index == len(turns) - 1
-        answer = _answer(saved, index, is_made, is_newest, corpus)
+        answer = _answer(saved, is_made, saved is turns[-1], corpus)
         shown.append({"role": "assistant", "content": answer})
     return shown
 
@@ -59,16 +58,15 @@ def status(turns: Turns, now: Progress | None) -> str:
     return f"Answered in {seconds:.1f} s from {_passages(len(newest.turn.answer.passages))}."
 
 
-def sources(turns: Turns, index: int, corpus: Path) -> str:
+def sources(saved: SavedTurn, corpus: Path) -> str:
     """The passages of one answer, with what became of their notes."""
-    saved = turns[index]
     changed = {name: _CHANGED[change] for name, change in changes(corpus, saved).items()}
-    return render.sources_html(saved.turn, index, changed)
+    return render.sources_html(saved.turn, saved.id, changed)
 
 
 def newest_sources(turns: Turns, corpus: Path) -> str:
     """The passages of the newest answer, or what will stand there."""
-    return sources(turns, len(turns) - 1, corpus) if turns else render.no_sources_html()
+    return sources(turns[-1], corpus) if turns else render.no_sources_html()
 
 
 def note(saved: SavedTurn, number: int, corpus: Path) -> str:
@@ -109,12 +107,12 @@ def _heading_above(document: Document, spans: Sequence[Span], heading: Sequence[
     return sum(each.line <= line for each in outline) - 1
 
 
-def _answer(saved: SavedTurn, index: int, is_made: bool, is_newest: bool, corpus: Path) -> str:
+def _answer(saved: SavedTurn, is_made: bool, is_newest: bool, corpus: Path) -> str:
     if is_made:
-        return render.answer_markdown(saved.turn, index)
+        return render.answer_markdown(saved.turn, saved.id)
     if saved.state == "open" and not saved.turn.answer.text:
         return render.aside(_INTERRUPTED)
-    parts = [render.answer_markdown(saved.turn, index)]
+    parts = [render.answer_markdown(saved.turn, saved.id)]
     changed = changes(corpus, saved)
     if saved.state == "stopped":
         parts.append(render.aside("Stopped here."))

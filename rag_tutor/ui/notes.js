@@ -9,7 +9,7 @@
   let shown = null; // which showing of a note was seen already
   let isFull = false; // the browser's storage takes no more
   let reopened = false;
-  let lastOpen = null; // where the list is to be found again on a narrow page
+  let lastOpen = null; // where the list is to be found again
 
   const title = () => document.querySelector("#note-title [data-note]");
   const rowOf = (note) => document.querySelector(`#notes button[value="${CSS.escape(note)}"]`);

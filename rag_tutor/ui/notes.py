@@ -41,6 +41,7 @@ Update = dict[Any, Any]
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 _HINT = "Choose a note to read or edit it."
+_KEPT = "What you type is kept in this browser until you save it (Ctrl+S)."
 _NOTHING_OPEN = "The note isn't open any more. Open it again; text that isn't saved is kept."
 # The actions that notes.js asks for, with all that belongs to them.
 _ACTIONS = """
@@ -71,7 +72,7 @@ tell();
 
 @dataclass(frozen=True, slots=True)
 class _List:
-    """The left column: the index, what adds notes, the notes and the trash."""
+    """The list's column: the index, what adds notes, the notes and the trash."""
 
     rebuild: gr.Button
     cancel: gr.Button
@@ -85,7 +86,7 @@ class _List:
 
 @dataclass(frozen=True, slots=True)
 class _Editor:
-    """The right column: the open note, what can be done with it, its text and its preview."""
+    """The editor's column: the open note, what can be done with it, its text and its preview."""
 
     close: gr.Button
     title: gr.HTML
@@ -375,7 +376,8 @@ def _opened(
     else:
         shown = notes_html.preview_html(text if is_text else draft.saved)
         update[right.preview] = gr.update(value=shown, visible=True)
-    return update | listed(draft) | _message(page, opened.message, opened.failed)
+    hint = _KEPT if is_text else ""
+    return update | listed(draft) | _message(page, opened.message or hint, opened.failed)
 
 
 def _closed(page: _Page) -> Update:

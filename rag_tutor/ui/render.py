@@ -63,26 +63,26 @@ def question_markdown(question: str) -> str:
     return _literal(question.translate(_PRIVATE))
 
 
-def answer_markdown(turn: Turn, index: int) -> str:
-    """The answer of the conversation's turn `index`, its markers as links to the sources."""
+def answer_markdown(turn: Turn, turn_id: int) -> str:
+    """The answer of a turn that is saved as `turn_id`, its markers as links to its sources."""
     searched = ""
     if turn.standalone.strip() != turn.question.strip():
         searched = f'<span class="searched">Searched for: {_literal(turn.standalone)}</span>\n\n'
     if not turn.answer.text:
         return searched + _WAITING
     if turn.answer.refused:
-        return searched + _refusal(turn.answer, index)
+        return searched + _refusal(turn.answer, turn_id)
     waiting: dict[int, list[Citation]] = {}
     for citation in reversed(turn.answer.citations):
         waiting.setdefault(citation.number, []).append(citation)
 
     def part(match: re.Match[str]) -> str:
-        return _answer_part(match, index, waiting)
+        return _answer_part(match, turn_id, waiting)
 
     return searched + _ANSWER_PARTS.sub(part, turn.answer.text.translate(_PRIVATE))
 
 
-def sources_html(turn: Turn, index: int, changes: Mapping[str, str] = _NO_CHANGES) -> str:
+def sources_html(turn: Turn, turn_id: int, changes: Mapping[str, str] = _NO_CHANGES) -> str:
     """The passages of one answer, the cited ones first, their cited sentences marked.
 
     `changes` says of cited notes what became of them since.
@@ -92,13 +92,15 @@ def sources_html(turn: Turn, index: int, changes: Mapping[str, str] = _NO_CHANGE
     for citation in answer.citations:
         cited.setdefault(citation.number, []).append(citation)
     numbered = list(enumerate(answer.passages, start=1))
-    first = [_cited(index, n, passage, cited[n], changes) for n, passage in numbered if n in cited]
-    rest = [_uncited(index, n, passage) for n, passage in numbered if n not in cited]
+    first = [
+        _cited(turn_id, n, passage, cited[n], changes) for n, passage in numbered if n in cited
+    ]
+    rest = [_uncited(turn_id, n, passage) for n, passage in numbered if n not in cited]
     if rest:
         title = "Also read, not cited" if first else "Read for this answer"
         rest.insert(0, f'<h3 class="divider">{title}</h3>')
     return one_line(
-        f'<div class="sources" id="sources-{index}">'
+        f'<div class="sources" id="sources-{turn_id}">'
         f'<p class="asked">{html.escape(turn.question[:200])}</p>{"".join(first + rest)}</div>'
     )
 
@@ -195,7 +197,7 @@ def message_html(text: str, failed: bool) -> str:
     return f'<p class="message{" failed" if failed else ""}" role="{role}">{html.escape(text)}</p>'
 
 
-def _answer_part(match: re.Match[str], index: int, waiting: dict[int, list[Citation]]) -> str:
+def _answer_part(match: re.Match[str], turn_id: int, waiting: dict[int, list[Citation]]) -> str:
     display = match["dollars"] or match["brackets"]
     if display:
         return _DISPLAY_ON + display + _DISPLAY_OFF
@@ -208,7 +210,7 @@ def _answer_part(match: re.Match[str], index: int, waiting: dict[int, list[Citat
         # Markers stand in the order of the citations: each is of its own sentence.
         own = waiting.get(int(match["number"]), [])
         citation = own.pop() if len(own) > 1 else own[0] if own else None
-        return _citation_link(index, citation) if citation else match[0]
+        return _citation_link(turn_id, citation) if citation else match[0]
     if match["image"]:
         return "!&#91;"
     if match["tag"]:
@@ -216,7 +218,7 @@ def _answer_part(match: re.Match[str], index: int, waiting: dict[int, list[Citat
     return match[0]
 
 
-def _refusal(answer: Answer, index: int) -> str:
+def _refusal(answer: Answer, turn_id: int) -> str:
     """A refusal, with the headings that it names as links to their passages."""
     numbers = closest_headings(answer.passages)
     lines = []
@@ -225,13 +227,13 @@ def _refusal(answer: Answer, index: int) -> str:
         shown = _literal(item.translate(_PRIVATE))
         if number := numbers.get(item):
             note = _literal(answer.passages[number - 1].chunk.document_id.translate(_PRIVATE))
-            href = f"#source-{index}-{number}"
+            href = f"#source-{turn_id}-{number}"
             shown = f'- <a class="nearest" href="{href}" title="{note}">{shown}</a>'
         lines.append(shown)
     return "\n".join(lines)
 
 
-def _citation_link(index: int, citation: Citation) -> str:
+def _citation_link(turn_id: int, citation: Citation) -> str:
     """A marker; its title holds note, heading and sentence, one on each line."""
     chunk = citation.passage.chunk
     quote = " ".join(plain_text(citation.quote[:_MAX_QUOTE]).split())
@@ -239,13 +241,13 @@ def _citation_link(index: int, citation: Citation) -> str:
     lines = (chunk.document_id, " › ".join(chunk.heading), quote)
     title = "&#10;".join(_literal(line.translate(_PRIVATE)) for line in lines)
     return (
-        f'<a class="citation" href="#source-{index}-{citation.number}" title="{title}">'
+        f'<a class="citation" href="#source-{turn_id}-{citation.number}" title="{title}">'
         f"&#91;{citation.number}&#93;</a>"
     )
 
 
 def _cited(
-    index: int,
+    turn_id: int,
     number: int,
     passage: Passage,
     citations: Sequence[Citation],
@@ -256,33 +258,33 @@ def _cited(
     change = changes.get(passage.chunk.document_id, "")
     warning = f'<p class="changed-since">{html.escape(change)}</p>' if change else ""
     return (
-        f'<section class="passage cited" id="source-{index}-{number}" tabindex="-1">'
+        f'<section class="passage cited" id="source-{turn_id}-{number}" tabindex="-1">'
         f"<h3>{_place(number, passage)}</h3>{warning}{_body(passage, spans)}"
-        f"{_also(index, citations)}{_note_link(index, number)}</section>"
+        f"{_also(turn_id, citations)}{_note_link(turn_id, number)}</section>"
     )
 
 
-def _also(index: int, citations: Sequence[Citation]) -> str:
+def _also(turn_id: int, citations: Sequence[Citation]) -> str:
     """Where else what is cited stands, as links into those notes."""
     places = {each.number: each.passage.chunk for citation in citations for each in citation.also}
     links = (
-        f'<a class="open-note" href="#note-{index}-{number}">'
+        f'<a class="open-note" href="#note-{turn_id}-{number}">'
         f"{html.escape(' › '.join((chunk.document_id, *chunk.heading[-1:])))}</a>"
         for number, chunk in places.items()
     )
     return f'<p class="also">Also in: {"; ".join(links)}</p>' if places else ""
 
 
-def _uncited(index: int, number: int, passage: Passage) -> str:
+def _uncited(turn_id: int, number: int, passage: Passage) -> str:
     return (
-        f'<details class="passage" id="source-{index}-{number}">'
+        f'<details class="passage" id="source-{turn_id}-{number}">'
         f"<summary>{_place(number, passage)}</summary>{_body(passage, ())}"
-        f"{_note_link(index, number)}</details>"
+        f"{_note_link(turn_id, number)}</details>"
     )
 
 
-def _note_link(index: int, number: int) -> str:
-    return f'<a class="open-note" href="#note-{index}-{number}">Open in note</a>'
+def _note_link(turn_id: int, number: int) -> str:
+    return f'<a class="open-note" href="#note-{turn_id}-{number}">Open in note</a>'
 
 
 def _place(number: int, passage: Passage) -> str:

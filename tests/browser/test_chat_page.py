@@ -1,10 +1,11 @@
 """What a student sees of questions, answers and sources."""
 
+import re
 import subprocess
 import sys
 
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator, Route, expect
 
 from tests.browser.conftest import HOSTILE, HOSTILE_NAME, Desk, Server
 
@@ -12,6 +13,8 @@ pytestmark = pytest.mark.browser
 
 MEANDER = "What is a meander?"
 MAGMA = "What is magma?"
+OXBOW = "What is an oxbow lake?"
+FOCUS = "Where does an earthquake begin?"
 
 
 def test_an_answer_comes_with_its_marked_source(desk: Desk, server: Server) -> None:
@@ -31,10 +34,12 @@ def test_the_answer_is_shown_while_it_is_made(desk: Desk) -> None:
     page.evaluate(
         """() => {
           window.seen = [];
+          window.said = new Set();
           const note = () => {
             const answer = document.querySelector("#chat .bot-row");
             const running = !!document.querySelector("#stop");
             if (answer) seen.push([answer.innerText.trim().length, running]);
+            said.add(document.querySelector("#status .message")?.innerText ?? "");
           };
           new MutationObserver(note).observe(document.querySelector("#conversation"),
             { childList: true, subtree: true, characterData: true });
@@ -46,6 +51,23 @@ def test_the_answer_is_shown_while_it_is_made(desk: Desk) -> None:
     assert any(length > 0 and running for length, running in seen), "all text came at the end"
     lengths = [length for length, _ in seen]
     assert lengths == sorted(lengths), "the text shrank while it was written"
+    said = " ".join(page.evaluate("[...said]"))
+    assert re.search(r"Searching your notes….* Reading \d+ passages….* Answered in \d", said)
+
+
+def test_a_refusal_leads_to_the_closest_passages(desk: Desk) -> None:
+    page = desk.page
+    desk.ask("Who won the chess championship?")
+    answer = page.locator("#chat .bot-row")
+    expect(answer).to_contain_text("can't find this in your notes")
+    expect(page.locator("#status")).to_contain_text("Nothing in your notes answers this")
+    expect(answer.locator("a.citation")).to_have_count(0)
+    nearest = answer.locator("a.nearest").first
+    heading = nearest.inner_text().split(" > ")[-1]
+    nearest.click()
+    passage = page.locator("#newest-sources .passage[open]")
+    expect(passage).to_contain_text(heading)
+    expect(passage.locator(".text")).to_be_in_viewport()
 
 
 def test_a_follow_up_is_searched_with_what_went_before(desk: Desk) -> None:
@@ -65,7 +87,7 @@ def test_a_citation_opens_the_sources_of_its_own_answer(desk: Desk) -> None:
     number = citation.inner_text().strip("[]")
     citation.click()
     expect(page.locator(".sources:visible .asked")).to_have_text(MEANDER)
-    passage = page.locator(f"#source-0-{number}")
+    passage = page.locator(f".sources:visible .passage[id$='-{number}']")
     expect(passage).to_be_focused()
     expect(passage).to_be_in_viewport()
     expect(passage.locator("mark").first).to_be_visible()
@@ -77,6 +99,46 @@ def test_a_citation_opens_the_sources_of_its_own_answer(desk: Desk) -> None:
     expect(page.locator(".sources:visible .asked")).to_have_text(MEANDER)
     desk.ask("What is an oxbow lake?")
     expect(page.locator(".sources:visible .asked")).to_have_text("What is an oxbow lake?")
+
+
+def test_sources_that_come_late_are_not_shown_for_another_answer(desk: Desk) -> None:
+    page = desk.page
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        is_pick = re.search(r'"event_data":{"name":"pick"', route.request.post_data or "")
+        held.append(route) if is_pick else route.continue_()
+
+    def citation(answer: int) -> Locator:
+        return page.locator("#chat .bot-row").nth(answer).locator("a.citation").first
+
+    def come(which: int = 0) -> None:
+        while len(held) <= which:
+            page.wait_for_timeout(50)
+        route = held.pop(which)
+        with page.expect_response(lambda each: each.request == route.request):
+            route.continue_()
+
+    asked = page.locator(".sources:visible .asked")
+    for question in (MEANDER, MAGMA, OXBOW):
+        desk.ask(question)
+    page.route("**/gradio_api/**", hold)
+
+    citation(0).click()
+    citation(1).click()
+    come(1)
+    expect(asked).to_have_text(MAGMA)
+    come()
+    expect(asked).to_have_text(OXBOW)
+    come()
+    expect(asked).to_have_text(MAGMA)
+
+    citation(0).click()
+    expect(asked).to_have_text(OXBOW)
+    desk.ask(FOCUS)
+    come()
+    expect(page.locator("#chosen-sources .asked")).to_have_text(MEANDER)
+    expect(asked).to_have_text(FOCUS)
 
 
 def test_a_new_chat_knows_nothing_of_the_old_one(desk: Desk) -> None:
@@ -115,6 +177,27 @@ def test_sending_twice_asks_once(desk: Desk) -> None:
     # Answers are made in the order of the questions: a second one would stand before this.
     desk.ask(MAGMA)
     expect(page.locator("#chat .user-row")).to_have_text([MEANDER, MAGMA])
+
+
+def test_no_error_is_shown_where_an_answer_is_left_for_the_next_one(desk: Desk) -> None:
+    page = desk.page
+    page.evaluate(
+        """() => {
+          window.errors = 0;
+          const look = () => {
+            const shown = [...document.querySelectorAll("#chat .wrap:not(.hide) .error")];
+            errors += shown.filter((each) => each.checkVisibility()).length;
+            requestAnimationFrame(look);
+          };
+          look();
+        }"""
+    )
+    desk.ask(MEANDER)
+    desk.ask(MAGMA)  # while follow-ups to the first are still looked for
+    desk.send("What is an oxbow lake and what is a meander?")
+    page.click("#new-chat")
+    desk.ask(MEANDER)
+    assert page.evaluate("errors") == 0
 
 
 def test_escape_stops_and_nothing_is_lost(desk: Desk) -> None:
@@ -208,6 +291,15 @@ def test_the_page_fits_a_phone(phone: Desk) -> None:
     page.click("#to-answer")
     expect(page.locator("#chat a.citation").first).to_be_focused()
     expect(page.locator("#chat a.citation").first).to_be_in_viewport()
+    # A question that is asked beside the sources leads back to where it is answered.
+    page.locator("#chat a.citation").first.click()
+    expect(page.locator("#chat .bot-row")).not_to_be_in_viewport()
+    phone.ask(MAGMA)
+    expect(page.locator("#chat .bot-row").last).to_be_in_viewport()
+    phone.ask(FOCUS)
+    phone.questions().first.scroll_into_view_if_needed()
+    phone.ask(OXBOW)
+    expect(phone.questions().last).to_be_in_viewport()
     phone.open_notes()
     phone.open_note("rivers.md")
     assert page.evaluate(overflow) <= 0

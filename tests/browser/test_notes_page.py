@@ -241,6 +241,31 @@ def test_a_phone_shows_the_list_or_the_open_note(phone: Desk, server: Server) ->
             path.unlink(missing_ok=True)
 
 
+def test_a_wide_window_gives_the_list_its_width_until_a_note_is_open(desk: Desk) -> None:
+    page = desk.page
+    listed, chosen = page.locator("#notes-list"), page.locator("#editor-head")
+
+    def width() -> float:
+        box = listed.bounding_box()
+        return box["width"] if box else 0
+
+    desk.open_notes()
+    expect(page.locator("#notes-message")).to_have_text("Choose a note to read or edit it.")
+    expect(chosen).to_be_hidden()
+    assert width() > 900
+    desk.open_note("volcanoes.md")
+    expect(chosen).to_be_in_viewport()
+    expect(page.locator("#notes-message")).to_contain_text("kept in this browser")
+    assert width() < 400
+    page.fill("#editor textarea", "half a thought")
+    page.click("#close-note")
+    expect(chosen).to_be_hidden()
+    assert width() > 900
+    desk.open_note("volcanoes.md")
+    expect(editor(desk)).to_have_value("half a thought")
+    page.click("#discard")
+
+
 def test_the_trash_is_emptied_only_after_a_second_yes(desk: Desk, note: Path) -> None:
     page = desk.page
     open_own(desk, note)
@@ -307,6 +332,44 @@ def test_files_of_each_kind_are_added_and_cited(desk: Desk, server: Server, tmp_
     expect(source.locator(".heading")).to_contain_text("Page 2")
     for name in ("ice.pdf", "broken.pdf", "rivers 2.md", *kinds):
         (server.corpus / name).unlink()
+
+
+def test_a_file_is_added_where_it_is_dropped(desk: Desk, server: Server) -> None:
+    page = desk.page
+    desk.open_notes()
+    dropped = page.evaluate_handle(
+        """() => {
+          const data = new DataTransfer();
+          data.items.add(new File(["# Geysers\\n\\nA geyser throws hot water."], "geysers.md"));
+          return data;
+        }"""
+    )
+    page.dispatch_event("#upload button", "drop", {"dataTransfer": dropped})
+    expect(page.locator("#notes-message")).to_contain_text("Added geysers.md")
+    expect(row(desk, "geysers.md")).to_contain_text("indexed", timeout=PATIENCE)
+    (server.corpus / "geysers.md").unlink()
+
+
+def test_every_page_tells_that_the_index_is_older_than_the_notes(
+    desk: Desk, server: Server
+) -> None:
+    page = desk.page
+    away = server.corpus.with_name("moved away")
+    server.corpus.rename(away)
+    try:
+        failed = page.locator("#index-chip .chip.failed")
+        expect(failed).to_be_visible(timeout=PATIENCE)
+        for name in ("Notes", "Settings", "Chat"):
+            page.get_by_role("tab", name=name).click()
+            expect(failed).to_contain_text("Not up to date")
+        page.click("#index-chip summary")
+        expect(page.locator("#index-chip .more")).to_contain_text(server.corpus.name)
+        page.keyboard.press("Escape")
+        desk.ask("What is a meander?")
+        expect(page.locator("#chat .bot-row")).to_contain_text("bend")
+    finally:
+        away.rename(server.corpus)
+    desk.wait_until_indexed()
 
 
 def test_a_rebuild_shows_its_progress_and_can_be_cancelled(desk: Desk, server: Server) -> None:
