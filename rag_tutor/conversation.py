@@ -11,7 +11,7 @@ from rag_tutor.words import content_words, words
 
 MAX_QUESTION_CHARACTERS = 2_000
 # A word is carried over if a person would do so with at least this probability.
-_CARRIED = 0.15
+_CARRIED = 0.06
 _MAX_CARRIED = 5
 _MAX_TURNS = 12
 

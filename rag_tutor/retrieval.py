@@ -21,8 +21,6 @@ _COVERAGE_WEIGHT = 0.3
 _COVERING = 5
 # Of a sentence that the reader did not read.
 _LOWEST_LOGIT = -10.0
-# Of its judgement on passages for a follow-up: it was worded by a program, as no person would.
-_REWORDED = 0.2
 _READING_WEIGHT = 0.1
 _READING_BOUND = 4.0
 
@@ -120,7 +118,9 @@ def retrieve(
     reading = 0.0
     if weights.reader:
         if len(queries) > 1:
-            weights = replace(weights, reader=_REWORDED * weights.reader)
+            # A follow-up is worded by a program, as no person would, and the reader judges its
+            # passages no better than the scores do.
+            weights = replace(weights, reader=0)
         reading = _read(store, reader, queries[-1].text, best[: weights.read], weights)
         for unread in best[weights.read :]:
             unread.sentences += weights.evidence * _LOWEST_LOGIT

@@ -21,9 +21,10 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
+from reader_data import Candidate, candidate_of, candidates_of, hybrid_lists, read_rows
 from train_generator import DATA as NOTES
 from train_generator import HELD_OUT, read_examples
-from train_reader import SEED, Candidate, candidate_of, candidates_of, hybrid_lists, read_rows
+from train_reader import SEED
 
 from rag_tutor.config import DEFAULT_ENCODER
 from rag_tutor.domain import Encoder

@@ -94,7 +94,6 @@ def test_a_follow_up_carries_its_topic(reader: TokenReader) -> None:
     assert chance_to_carry(reader, "and why is it important?") > 0.5
 
 
-@pytest.mark.xfail(strict=True, reason="0.33 since the reader's second pass: a known loss")
 def test_a_full_question_carries_less(reader: TokenReader) -> None:
     assert chance_to_carry(reader, "When was Napoleon crowned emperor of France?") < 0.3
 
