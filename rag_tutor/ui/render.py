@@ -288,12 +288,17 @@ def _note_link(turn_id: int, number: int) -> str:
 
 
 def _place(number: int, passage: Passage) -> str:
-    heading = " › ".join(passage.chunk.heading)
-    return (
-        f'<span class="number">{number}</span> '
-        f'<span class="place"><span class="note">{html.escape(passage.chunk.document_id)}</span> '
-        f'<span class="heading">{html.escape(heading)}</span></span>'
+    chunk = passage.chunk
+    lines = {
+        "note": chunk.document_id,
+        "above": " › ".join(chunk.heading[:-1]),
+        # On a line of its own: it tells passages of one section apart.
+        "heading": "".join(chunk.heading[-1:]),
+    }
+    place = " ".join(
+        f'<span class="{name}">{html.escape(text)}</span>' for name, text in lines.items() if text
     )
+    return f'<span class="number">{number}</span> <span class="place">{place}</span>'
 
 
 def _body(passage: Passage, spans: Iterable[Span]) -> str:
