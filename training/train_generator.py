@@ -217,7 +217,9 @@ def train(steps: Sequence[Sequence[Example]], work: Path) -> None:
     model.to(device)
     learnt = [each for each in adapted.parameters() if each.requires_grad]
     optimizer = torch.optim.AdamW(learnt, lr=LEARNING_RATE, weight_decay=0.0)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda at: _rate(at / len(steps)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda at: rate(at / len(steps), WARM_UP)
+    )
     checkpoint, step = work / "checkpoint.pt", 0
     states = {"adapted": adapted, "optimizer": optimizer, "schedule": schedule}
     if checkpoint.exists():
@@ -256,9 +258,11 @@ def train(steps: Sequence[Sequence[Example]], work: Path) -> None:
     )
 
 
-def _rate(done: float) -> float:
-    """The share of the learning rate: rising at first, then falling to a hundredth."""
-    return max(0.01, min(done / WARM_UP, (1 - done) / (1 - WARM_UP)))
+def rate(done: float, warm_up: float) -> float:
+    """The share of the learning rate when a share of the steps is done: rising while they are
+    fewer than `warm_up`, then falling to a hundredth.
+    """
+    return max(0.01, min(done / warm_up, (1 - done) / (1 - warm_up)))
 
 
 def _learn(model: Any, tokenizer: Any, examples: Sequence[Example], device: str) -> float:

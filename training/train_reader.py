@@ -46,7 +46,7 @@ from reader_data import (
     varied,
 )
 from torch.nn import functional
-from train_generator import Example
+from train_generator import Example, rate
 from transformers import AutoModelForTokenClassification, AutoTokenizer
 
 from rag_tutor.reading import CARRY, EVIDENCE, LABELS, RELEVANCE
@@ -155,7 +155,9 @@ def train(
     model.to(device).train()
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=learning_rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda at: _rate(at / len(batches)))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda at: rate(at / len(batches), WARM_UP)
+    )
     checkpoint, step = made.with_suffix(".checkpoint.pt"), 0
     states = {"model": model, "optimizer": optimizer, "schedule": schedule}
     if checkpoint.exists():
@@ -189,11 +191,6 @@ def train(
             state = {name: part.state_dict() for name, part in states.items()}
             torch.save(state | {"step": step}, checkpoint)
     model.eval().to(torch.bfloat16).save_pretrained(made)
-
-
-def _rate(done: float) -> float:
-    """The share of the learning rate: rising at first, then falling to a hundredth."""
-    return max(0.01, min(done / WARM_UP, (1 - done) / (1 - WARM_UP)))
 
 
 def reading_loss(model: Any, tokenizer: Any, batch: Sequence[Group], device: str) -> torch.Tensor:
