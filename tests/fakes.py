@@ -70,13 +70,13 @@ class OverlapReader:
 
     def carried_words(self, question: str, conversation: str) -> list[tuple[str, float]]:
         found = re.findall(r"\w+", conversation)
-        return [(word, 0.9 if word[0].isupper() else 0.1) for word in found]
+        return [(word, 0.9 if word[0].isupper() else 0.01) for word in found]
 
 
 def _overlap(question: str, text: str) -> float:
-    """From -4 to 4, as a logit."""
+    """From -8 to 4, as a logit; like the real reader's it is below 0 where half the words fit."""
     wanted = set(content_words(question))
-    return 8 * len(wanted & set(content_words(text))) / max(len(wanted), 1) - 4
+    return 12 * len(wanted & set(content_words(text))) / max(len(wanted), 1) - 8
 
 
 class ScriptedGenerator:

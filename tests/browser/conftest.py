@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 from playwright.sync_api import Browser, Locator, Page, Request, expect, sync_playwright
+
+from tests.fakes import ServerReply, serving
 
 CHROMIUM = "/usr/bin/chromium"
 QUIET = (
@@ -203,6 +206,39 @@ def other_desk(server: Server, browser: Browser) -> Iterator[Desk]:
 @pytest.fixture
 def phone(server: Server, browser: Browser) -> Iterator[Desk]:
     yield from _open_desk(server, browser, width=380)
+
+
+@pytest.fixture
+def halting_desk(
+    server: Server, browser: Browser, tmp_path: Path
+) -> Iterator[tuple[Desk, threading.Event]]:
+    """A window on pages whose generator writes of oxbow lakes, and halts after the first sentence
+    until the event is set.
+    """
+    goes_on = threading.Event()
+
+    def reply(to: ServerReply) -> None:
+        to.begin()
+        to.write("An oxbow lake is a curved lake that forms when a river cuts through the neck of")
+        to.write(" a meander. [1] The old bend")
+        assert goes_on.wait(60)
+        to.write(" is left behind without a current. [1]")
+        to.end()
+
+    with serving(reply) as model:
+        environment = server.environment | {
+            "RAG_TUTOR_GENERATOR": f"{model.address}#halting",
+            "RAG_TUTOR_DATA": str(tmp_path),
+            "NO_PROXY": "127.0.0.1",
+        }
+        own = Server(_free_port(), server.corpus, environment, tmp_path / "server.log")
+        try:
+            own.start()
+            for desk in _open_desk(own, browser, width=1280):
+                yield desk, goes_on
+        finally:
+            goes_on.set()
+            own.stop()
 
 
 def _open_desk(server: Server, browser: Browser, width: int) -> Iterator[Desk]:

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import threading
 
 import pytest
 from playwright.sync_api import Locator, Route, expect
@@ -46,13 +47,27 @@ def test_the_answer_is_shown_while_it_is_made(desk: Desk) -> None:
         }"""
     )
     desk.ask("What is an oxbow lake and what is a meander?")
+    expect(page.locator("#status")).to_contain_text("Answered in")
     seen = page.evaluate("seen")
     assert [0, True] in seen, "no sign of work before the first sentence"
-    assert any(length > 0 and running for length, running in seen), "all text came at the end"
     lengths = [length for length, _ in seen]
     assert lengths == sorted(lengths), "the text shrank while it was written"
     said = " ".join(page.evaluate("[...said]"))
     assert re.search(r"Searching your notes….* Reading \d+ passages….* Answered in \d", said)
+
+
+def test_a_sentence_is_shown_while_the_next_one_is_written(
+    halting_desk: tuple[Desk, threading.Event],
+) -> None:
+    desk, goes_on = halting_desk
+    desk.send("What is an oxbow lake?")
+    answer = desk.page.locator("#chat .bot-row")
+    expect(answer).to_contain_text("cuts through the neck of a meander. [1]")
+    expect(answer).not_to_contain_text("left behind")
+    expect(desk.page.locator("#stop")).to_be_visible()
+    goes_on.set()
+    desk.page.wait_for_selector("#send")
+    expect(answer).to_contain_text("left behind without a current. [1]")
 
 
 def test_a_refusal_leads_to_the_closest_passages(desk: Desk) -> None:
