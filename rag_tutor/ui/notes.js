@@ -10,6 +10,7 @@
   let isFull = false; // the browser's storage takes no more
   let reopened = false;
   let lastOpen = null; // where the list is to be found again
+  let goesBack = false; // the open note is being closed, not deleted
 
   const title = () => document.querySelector("#note-title [data-note]");
   const rowOf = (note) => document.querySelector(`#notes button[value="${CSS.escape(note)}"]`);
@@ -61,8 +62,14 @@
       if (shown !== null) sessionStorage.removeItem(OPEN);
       const last = lastOpen;
       lastOpen = null;
-      // The list is there again with the next frame.
-      if (last !== null) requestAnimationFrame(() => rowOf(last)?.scrollIntoView({ block: "center" }));
+      if (last === null) return;
+      if (goesBack) {
+        // The list is there again with the next frame.
+        requestAnimationFrame(() => rowOf(last)?.scrollIntoView({ block: "center" }));
+      } else {
+        scrollTo(0, 0); // it was deleted: what is said about that stands above the list
+      }
+      goesBack = false;
       return;
     }
     if (note.dataset.shown === shown) return;
@@ -141,6 +148,7 @@
     if (row) open(row.value);
     else if (restore) ask("restore", { key: restore.dataset.restore });
     else if (pressed("#trash [data-empty-trash]")) confirmEmptying();
+    else if (pressed("#close-note")) goesBack = true;
     else if (note && pressed("#save, #keep-mine")) {
       saving = { note: note.note, text: box().value };
     } else if (note && pressed("#discard, #use-theirs")) forget(note.note);
