@@ -42,18 +42,10 @@
     find(`#chat a:is([href^="#source-${turn}-"], [href="#copy-${turn}"])`)?.closest(".bot-row");
   const plain = (text) => text.replace(/[\s*_`|>#-]+/g, "");
 
-  // Wherever one has scrolled to, a new question is seen: in a narrow window the page scrolls, too.
-  function showNewest() {
-    scrollTo(0, 0);
-    const chat = find("#chat .bubble-wrap");
-    chat?.scrollTo(0, chat.scrollHeight);
-  }
-
   // The sources of another turn come from the server; until they are there, wait.
-  let newest, arrived;
+  let arrived;
   function reveal() {
-    if (newest !== newestTurn()) requestAnimationFrame(showNewest);
-    newest = newestTurn();
+    const newest = newestTurn();
     if (chosen && chosen.newest !== newest) chosen = wanted = null;
     const isOlder = chosen && chosen.turn !== chosen.newest;
     const before = arrived;
@@ -347,11 +339,23 @@
     act("refresh");
   }, 1000);
 
+  // Wherever one has scrolled to, a new question is seen: in a narrow window the page scrolls, too.
+  const lastQuestion = () => [...document.querySelectorAll('#chat a[href^="#edit-"]')].at(-1)?.hash;
+  let lastShown = lastQuestion();
+  function showNewest() {
+    if (lastShown === lastQuestion()) return;
+    lastShown = lastQuestion();
+    scrollTo(0, 0);
+    const rows = find("#chat .bubble-wrap");
+    rows?.scrollTo(0, rows.scrollHeight);
+  }
+
   // Gradio names each message by its Markdown, signs, links and all.
   observe(find("#chat"), () => {
     for (const each of document.querySelectorAll("#chat [data-testid][aria-label]")) {
       each.removeAttribute("aria-label");
     }
+    showNewest();
   });
   observe(panel, reveal);
   observe(noteView, arrive);

@@ -59,14 +59,25 @@ _LOADED = f"() => [{_CHAT}]"
 # What is typed but not sent outlives a reload, which Gradio makes by itself when the server
 # comes back. Kept for this window only: another one has a question of its own.
 _KEEP_QUESTION = "(typed) => { sessionStorage.setItem('rag-tutor:question', typed); }"
+# What comes late of an answer that was left may overwrite what was opened since.
+_SHOW_AGAIN = """(shown, wanted) => {
+  if (shown !== wanted) {
+    document.dispatchEvent(new CustomEvent("tutor:do", { detail: { name: "refresh" } }));
+  }
+}"""
 _KEPT_QUESTION = "(typed) => typed || (sessionStorage.getItem('rag-tutor:question') ?? '')"
 
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
-    """The components of the page that change. The first five are kept in the browser unseen."""
+    """The components of the page that change. The first six are kept in the browser unseen.
+
+    `shown` is the conversation whose turns are shown: late updates make it another than
+    `conversation`, for a moment.
+    """
 
     conversation: gr.Textbox
+    shown: gr.Textbox
     following: gr.Textbox
     seen: gr.Number
     editing: gr.Number
@@ -92,7 +103,15 @@ class _Parts:
     def chat(self) -> list[Any]:
         """What shows the state of a conversation."""
         buttons = [self.send, self.stop, self.retry]
-        return [self.seen, self.chatbot, self.question, self.status, self.newest, *buttons]
+        return [
+            self.shown,
+            self.seen,
+            self.chatbot,
+            self.question,
+            self.status,
+            self.newest,
+            *buttons,
+        ]
 
     @property
     def page(self) -> list[Any]:
@@ -107,7 +126,8 @@ def chat_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> Callable[[gr
     conversations = Conversations(settings.conversations_file)
     answering = Answering(tutor, conversations, lambda: live.wait(_FIRST_INDEX_SECONDS))
     desk = _Desk(settings.corpus, conversations, answering)
-    kept = (_text("conversation-id"), _text("following"), _number(), _number(), _text("draft"))
+    names = (_text("conversation-id"), _text("shown-id"), _text("following"))
+    kept = (*names, _number(), _number(), _text("draft"))
     with gr.Row(elem_id="desk", equal_height=True):
         with gr.Column(elem_id="history", min_width=200):
             fresh = gr.Button("New chat", elem_id="new-chat")
@@ -147,7 +167,9 @@ def _connect(parts: _Parts, events: "_Events", page: gr.Blocks) -> None:
     """Say what each part does.
 
     Only `follow` takes long. Whatever else changes the page ends it first, in the browser too,
-    and starts it anew where an answer is still being made: it never writes over something newer.
+    and starts it anew where an answer is still being made. Where it writes over something newer
+    all the same, because it had begun unseen or its last words were on their way, the page
+    notices and shows again what is wanted.
     The others don't use Gradio's queue, whose messages can get lost where one event follows
     right upon another.
     """
@@ -162,6 +184,8 @@ def _connect(parts: _Parts, events: "_Events", page: gr.Blocks) -> None:
     # An event's own `cancels` would come after it, and end what it has started.
     for trigger in (*asked, *opened, parts.stop.click, bridge.refresh):
         trigger(None, cancels=[following], **_LONG)
+
+    parts.shown.change(None, [parts.shown, parts.conversation], None, js=_SHOW_AGAIN, **_SHORT)
 
     known = [parts.conversation, parts.seen, search]
     shown = [parts.conversation, search]
@@ -401,6 +425,7 @@ class _Events:
         turns = self.desk.answering.turns(conversation)
         busy = chat_view.is_busy(now)
         return {
+            parts.shown: conversation,
             parts.seen: len(turns),
             parts.chatbot: chat_view.messages(turns, now, corpus),
             parts.newest: chat_view.newest_sources(turns, corpus),
