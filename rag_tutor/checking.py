@@ -88,11 +88,19 @@ def listed_parts(heading: str, citations: Sequence[Citation]) -> Iterator[Part]:
     """The items of a list in the notes, below its heading."""
     lead = f"{escape_markers(heading).rstrip(':?')}:\n\n"
     for citation in citations:
-        text = " ".join(bare_sentence(citation.quote).split())
-        if text.rstrip("*_`").endswith(":") or text.startswith("#"):
-            text = clean_heading(text)
-        yield Part("item", f"{lead}- {escape_markers(text)} [{citation.number}]", (citation,))
+        item = escape_markers(_item(citation.quote))
+        yield Part("item", f"{lead}- {item} [{citation.number}]", (citation,))
         lead = ""
+
+
+def _item(quote: str) -> str:
+    """A list item in one line; of a name, what stands below it after a colon."""
+    first, _, rest = quote.partition("\n")
+    name = bare_sentence(first)
+    if name.startswith("#") or name.rstrip("*_`").endswith(":") or (rest and name.endswith("**")):
+        below = " ".join(bare_sentence(rest).split())
+        return f"**{clean_heading(name)}**: {below}" if below else clean_heading(name)
+    return " ".join(bare_sentence(quote).split())
 
 
 def joined(parts: Sequence[Part]) -> str:

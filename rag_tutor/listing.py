@@ -6,10 +6,11 @@ The items of a long list stand in chunks of their own, of which a search finds s
 
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rag_tutor.chunking import clean_heading, is_title, plain_text
 from rag_tutor.domain import Chunk, Citation, Passage, Reader
+from rag_tutor.evidence import statement_spans
 from rag_tutor.sentences import LIST_MARK, sentence_spans
 
 _FEWEST, _MOST = 2, 20
@@ -20,10 +21,14 @@ _STRUCTURAL = re.compile(
     re.IGNORECASE,
 )
 _SECTION = re.compile(r"#+ (?!\d)")
+# A heading, or a label whose text stands below it.
+_NAME = re.compile(r"#|.*[:*_]$", re.DOTALL)
+_BELOW = re.compile(r"[\s>*+-]*")
+# With more words than these, a list is longer than one reads: its names must do.
+_MOST_WORDS = 200
 # Chosen on the questions for lists in benchmarks/questions and of the development set.
 _RANK_WEIGHT = 1.0
 _SECTIONS_PENALTY = 3.0
-_LEAST_RELEVANCE = -4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +56,16 @@ class Listing:
         """Whether a citation is of one of the items."""
         place = citation.passage.chunk.document_id, citation.start
         return any((item.chunk.document_id, item.start) == place for item in self.items)
+
+    @property
+    def explained(self) -> "Listing":
+        """The list with the first sentence below each item that is only a name, if that isn't too
+        long.
+        """
+        nexts = [*self.items[1:], None]
+        items = tuple(map(_with_statement, self.items, nexts))
+        is_short = sum(len(item.text.split()) for item in items) <= _MOST_WORDS
+        return Listing(self.heading, items) if is_short else self
 
     def citations(self, passages: Sequence[Passage]) -> list[Citation]:
         """Each item's citation; those that no passage holds are numbered from the last one on."""
@@ -89,21 +104,34 @@ def best_listing(
     question: str, listings: Sequence[Listing], passages: Sequence[Passage], reader: Reader
 ) -> Listing | None:
     """The list that answers a question best: by the reader's logit, and by the passages that stand
-    in its section, the first counting most; sections without numbers are rather the parts of an
-    explanation. None if the reader finds that none answers.
+    in its section, the first counting most. None if their sum is above 0 for no list; of several,
+    sections without numbers come last, which are rather the parts of an explanation.
     """
     readings = reader.read(question, [_outline(each) for each in listings], [()] * len(listings))
-    scored = [
-        (
-            reading.relevance
-            + _RANK_WEIGHT * _share(listing, passages)
-            - _SECTIONS_PENALTY * all(_SECTION.match(item.text) for item in listing.items),
-            listing,
-        )
+    fitting = [
+        (reading.relevance + _RANK_WEIGHT * _share(listing, passages), listing)
         for listing, reading in zip(listings, readings, strict=True)
-        if reading.relevance > _LEAST_RELEVANCE
+    ]
+    scored = [
+        (score - _SECTIONS_PENALTY * all(_SECTION.match(item.text) for item in each.items), each)
+        for score, each in fitting
+        if score > 0
     ]
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+
+def _with_statement(item: Item, following: Item | None) -> Item:
+    """The item, with the sentence right below it if it is only a name and that is its own."""
+    chunk = item.chunk
+    if not _NAME.match(item.text.strip()):
+        return item
+    start = item.end - chunk.start
+    is_near = following and following.chunk == chunk
+    end = following.start - chunk.start if following and is_near else len(chunk.text)
+    for left, right in statement_spans(chunk.text):
+        if start <= left < end and _BELOW.fullmatch(chunk.text, start, left):
+            return replace(item, end=chunk.start + right)
+    return item
 
 
 def _share(listing: Listing, passages: Sequence[Passage]) -> float:

@@ -228,7 +228,7 @@ class Tutor:
         if listings and is_full and asks_for_several(question):
             listing = best_listing(question, listings, passages, self._reader())
             if listing:
-                yield from _listed(listing, passages, grounding)
+                yield from _listed(listing, passages, grounding, length)
                 return
         generator = self._generator()
         messages = _fitting_prompt(question, passages[:_WRITTEN_FROM], history, generator)
@@ -239,7 +239,7 @@ class Tutor:
                 begun = [each for each in listings if each.holds(part.citations[0])]
                 if begun and part.form == "item" and not written:
                     # A small model seldom comes to the end of a list.
-                    yield from _listed(begun[0], passages, grounding)
+                    yield from _listed(begun[0], passages, grounding, length)
                     return
                 if length == "short" and written and part.form != "item":
                     break
@@ -373,8 +373,10 @@ def _with_disagreements(
             yield part
 
 
-def _listed(listing: Listing, passages: Sequence[Passage], grounding: Grounding) -> Iterator[Part]:
-    citations = listing.citations(passages)
+def _listed(
+    listing: Listing, passages: Sequence[Passage], grounding: Grounding, length: AnswerLength
+) -> Iterator[Part]:
+    citations = (listing if length == "short" else listing.explained).citations(passages)
     return listed_parts(
         listing.heading[-1], [grounding.with_repetitions(each) for each in citations]
     )

@@ -5,7 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag_tutor.checking import Part, checked_parts, disagreeing_part, joined, quoted_part
+from rag_tutor.checking import (
+    Part,
+    checked_parts,
+    disagreeing_part,
+    joined,
+    listed_parts,
+    quoted_part,
+)
 from rag_tutor.domain import Chunk, Citation, Passage
 from rag_tutor.grounding import MARKER, Grounding
 
@@ -112,6 +119,22 @@ def test_notes_that_disagree_stand_apart_from_what_is_written_and_quoted() -> No
         "> - The sea is salty everywhere. [2]\n\n"
         "From your notes:\n\n> - The sea is salty everywhere. [2]"
     )
+
+
+@pytest.mark.parametrize(
+    ("quote", "shown"),
+    [
+        ("- base of stone", "base of stone"),
+        ("## **Base**", "Base"),
+        ("## Base\n\nIt is of\nstone.", "**Base**: It is of stone."),
+        ("2. **Base:**\n   - It is of stone.", "**Base**: It is of stone."),
+        ("2. **Base**\n   - It is of stone.", "**Base**: It is of stone."),
+        ("- **Base:** it is\n  of stone.", "**Base:** it is of stone."),
+    ],
+)
+def test_a_name_in_a_list_is_followed_by_what_stands_below_it(quote: str, shown: str) -> None:
+    citation = Citation(1, replace_text(PASSAGES[0], quote), 0, len(quote), "quoted")
+    assert joined(list(listed_parts("The tower", [citation]))) == f"The tower:\n\n- {shown} [1]"
 
 
 def replace_text(found: Passage, text: str) -> Passage:

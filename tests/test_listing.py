@@ -114,3 +114,49 @@ def test_a_list_is_found_from_one_of_its_items_and_cites_them_all() -> None:
     for citation, item in zip(citations, listing.items, strict=True):
         assert listing.holds(citation)
         assert NOTE[citation.start : citation.end] == citation.quote == item.text
+
+
+def explained(*heading: str) -> list[str]:
+    """The items of a section's list, with what explains them."""
+    chunks = chunks_of(NOTE)
+    first = next(chunk for chunk in chunks if chunk.heading[: len(heading)] == heading)
+    listings = listings_around([Passage(first, 1.0, ())], lambda _: chunks)
+    (listing,) = (each for each in listings if each.heading == heading)
+    return [item.text for item in listing.explained.items]
+
+
+def test_an_item_that_is_only_a_name_is_explained_by_the_sentence_below_it() -> None:
+    assert explained("Rocks", "Kinds of rock") == [
+        "### Igneous rock\n\nIt forms when magma cools down.",
+        "### Sedimentary rock\n\nIt forms when sand and mud harden.",
+        "### Metamorphic rock\n\nIt forms when heat and pressure change a rock.",
+    ]
+
+
+def test_an_item_that_says_something_stays_as_it_is() -> None:
+    heading = ("Rocks", "How to tell minerals apart", "Look at these signs")
+    assert explained(*heading) == texts(*heading)
+
+
+def test_the_names_of_a_long_list_must_do() -> None:
+    sections = "\n\n".join(f"### {name}\n\nIt is {'very ' * 30}long." for name in "abcdefg")
+    chunks = chunks_of(f"# Steps\n\n{sections}\n")
+    (listing,) = listings_around([Passage(chunks[0], 1.0, ())], lambda _: chunks)
+    assert len(listing.items) == 7
+    assert listing.explained == listing
+
+
+def test_no_list_is_an_answer_that_the_reader_and_the_search_find_far_off() -> None:
+    chunks = chunks_of(NOTE)
+    found = (Passage(chunks[-1], 0.5, ("dense",)),)
+    listings = listings_around(found, lambda _: chunks)
+    assert best_listing("Who was Napoleon?", listings, found, SternReader()) is None
+
+
+class SternReader(WordReader):
+    """Finds that no text answers."""
+
+    def read(
+        self, question: str, texts: Sequence[str], sentences: Sequence[Sequence[Span]]
+    ) -> list[Reading]:
+        return [Reading(-6.0, ()) for _ in texts]

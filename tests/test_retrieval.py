@@ -59,6 +59,24 @@ def test_the_sentence_that_answers_has_the_highest_score(index: Path) -> None:
     assert text[start:end].startswith("Damage to the chloroplast membrane")
 
 
+def test_of_a_follow_up_the_sentence_counts_that_answers_what_was_typed(
+    corpus: Path, index: Path
+) -> None:
+    text = "The heart of a frog has three chambers.\nA frog breathes through its skin as well."
+    save_document(corpus, "frogs.md", f"# Frogs\n\n{text}\n")
+    update_index(corpus, index, HashedEncoder())
+    queries = [
+        Query("through what does it breathe as well?", 0.5),
+        Query("through what does it breathe as well? (heart frog chambers three)"),
+    ]
+    found = retrieve(open_store(index), HashedEncoder(), OverlapReader(), queries, 1)
+    (passage,), (scores,) = found.passages, found.sentences
+    assert passage.chunk.document_id == "frogs.md"
+    spans = sentence_spans(passage.chunk.text)
+    best, _ = max(zip(spans, scores, strict=True), key=lambda pair: pair[1])
+    assert passage.chunk.text[slice(*best)].startswith("A frog breathes")
+
+
 def test_a_question_beyond_the_notes_is_less_relevant(index: Path) -> None:
     inside = find(index, "What is a chloroplast?", 3).relevance
     outside = find(index, "How do I bake sourdough bread?", 3).relevance

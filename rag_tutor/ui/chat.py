@@ -300,7 +300,10 @@ class _Events:
         if not following or not rest.startswith(f"{conversation}:"):
             yield gr.skip()
             return
-        yield self._chat(conversation)
+        update = self._chat(conversation)
+        if int(turn) and not self._turn(conversation, turn):
+            del update[self.parts.status]  # the question was taken back, and the page says why
+        yield update
         last = None
         for now in self.desk.answering.follow(int(turn)):
             if now is last:
