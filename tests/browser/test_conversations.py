@@ -1,6 +1,8 @@
 """What a student sees of conversations that last, of sources up close, and of answers in use."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -250,7 +252,7 @@ def test_an_edited_question_replaces_what_follows(desk: Desk) -> None:
     expect(desk.questions()).to_have_text([OXBOW])
 
 
-def test_an_answer_is_exported_copied_and_rated(desk: Desk) -> None:
+def test_an_answer_is_exported_copied_and_rated(desk: Desk, server: Server) -> None:
     page = desk.page
     context: BrowserContext = page.context
     context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -277,6 +279,12 @@ def test_an_answer_is_exported_copied_and_rated(desk: Desk) -> None:
     page.click("#comment-dialog button.primary")
     expect(page.locator("#comment-dialog")).to_be_hidden()
     expect(page.locator("#status")).to_contain_text("comment is kept")
+    command = [sys.executable, "-m", "rag_tutor", "feedback"]
+    listed = subprocess.run(
+        command, env=server.environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert MAGMA in listed.stdout
+    assert "Too short." in listed.stdout
     page.reload()
     expect(page.locator("#chat .actions .down")).to_have_class(re.compile(r"\bon\b"))
     page.locator("#chat .actions .down").click()
