@@ -21,7 +21,7 @@ CIRCLES = (
     r"The area of a circle is $$A = \pi r^2$$ for a circle of radius r. "
     r"The length around a circle is \[C = 2 \pi r\] for a circle of radius r. "
     r"The width of a circle is \(d = 2 r\) for a circle of radius r. "
-    r"A kit to draw a circle costs $5 or $6 and prints $HOME and $PATH."
+    r"A kit to draw a circle costs $5 or $6 and prints $HOME/$USER."
 )
 
 
@@ -187,7 +187,7 @@ def test_formulas_are_shown_while_the_answer_is_written(
     expect(page.locator("#stop")).to_be_visible()
     script.goes_on.set()
     desk.finish()
-    written = "costs $5 or $6 and prints $HOME and $PATH"
+    written = "costs $5 or $6 and prints $HOME/$USER"
     expect(answer).to_contain_text(written)
     for _ in range(2):
         expect(answer.locator(".katex-display")).to_have_count(2)
