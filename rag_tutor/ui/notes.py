@@ -14,7 +14,7 @@ from rag_tutor.config import Settings
 from rag_tutor.live import LiveIndex
 from rag_tutor.ui import notes_html, render
 from rag_tutor.ui.drafts import Draft
-from rag_tutor.ui.notes_events import HINT, Editor, Events, List, Page, Update
+from rag_tutor.ui.notes_events import Editor, Events, List, Page, Update
 
 _QUIET: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
 # The actions that notes.js asks for, with all that belongs to them.
@@ -138,7 +138,7 @@ def _editor_column() -> Editor:
         new_name = _one_line_box("new-name", "New name")
         do_rename = gr.Button("Rename", size="sm", elem_id="do-rename", min_width=100)
     with gr.Row(elem_id="message-row", elem_classes="bar"):
-        message = gr.HTML(render.message_html(HINT, failed=False), elem_id="notes-message")
+        message = gr.HTML(render.message_html("", failed=False), elem_id="notes-message")
         undo = _button("Undo", "undo")
         mine = _button("Keep my text", "keep-mine", variant="primary")
         disk = _button("Use the version on disk", "use-theirs")

@@ -39,8 +39,6 @@ from rag_tutor.ui.drafts import (
 
 Update = dict[Any, Any]
 
-HINT = "Choose a note to read or edit it."
-_KEPT = "What you type is kept in this browser until you save it (Ctrl+S)."
 _NOTHING_OPEN = "The note isn't open any more. Open it again; text that isn't saved is kept."
 
 
@@ -194,7 +192,7 @@ class Events:
 
     def close(self) -> Update:
         """Leave the note and show the list."""
-        return self._closed() | self.listed(None) | self._message(HINT, failed=False)
+        return self._closed() | self.listed(None) | self._message("", failed=False)
 
     def _chosen(
         self, action: Callable[[Path, Draft, str], Opened], draft: Draft | None, text: str
@@ -319,8 +317,9 @@ class Events:
         else:
             shown = notes_html.preview_html(text if is_text else draft.saved)
             update[right.preview] = gr.update(value=shown, visible=True)
-        hint = _KEPT if is_text else ""
-        return update | self.listed(draft) | self._message(opened.message or hint, opened.failed)
+        update |= self.listed(draft) | self._message(opened.message, opened.failed)
+        is_hinted = is_text and not opened.message
+        return update | ({right.message: notes_html.kept_html()} if is_hinted else {})
 
     def _closed(self) -> Update:
         """Show that no note is open."""

@@ -256,6 +256,11 @@ def test_a_phone_shows_the_list_or_the_open_note(phone: Desk, server: Server) ->
         phone.open_note("volcanoes.md")
         expect(editor(phone)).to_be_in_viewport()
         expect(page.locator("#notes-list")).to_be_hidden()
+        expect(page.locator("#notes-message")).to_contain_text("kept in this browser")
+        expect(page.locator("#notes-message .keys")).to_be_hidden()
+        buttons = [each.bounding_box() for each in page.locator("#editor-head button").all()]
+        assert len(buttons) == 5
+        assert len({box["y"] for box in buttons if box}) == 1
         page.fill("#editor textarea", "half a thought")
 
         page.click("#close-note")
@@ -286,12 +291,14 @@ def test_a_wide_window_gives_the_list_its_width_until_a_note_is_open(desk: Desk)
         return box["width"] if box else 0
 
     desk.open_notes()
-    expect(page.locator("#notes-message")).to_have_text("Choose a note to read or edit it.")
     expect(chosen).to_be_hidden()
+    # Nothing stands above the title of the list.
+    expect(page.locator("#note-editor")).to_be_hidden()
     assert width() > 900
     desk.open_note("volcanoes.md")
     expect(chosen).to_be_in_viewport()
     expect(page.locator("#notes-message")).to_contain_text("kept in this browser")
+    expect(page.locator("#notes-message .keys")).to_be_visible()
     assert width() < 400
     page.fill("#editor textarea", "half a thought")
     page.click("#close-note")
