@@ -313,6 +313,15 @@ def test_formulas_and_code_are_shown_and_prices_are_left_alone(desk: Desk) -> No
     assert "sorted(numbers)" in page.evaluate("navigator.clipboard.readText()")
 
 
+def test_a_table_is_shown_as_one_with_the_cited_row_marked(desk: Desk) -> None:
+    page = desk.page
+    desk.ask("How steep is a stratovolcano?")
+    expect(page.locator("#chat .bot-row")).to_contain_text("its lava is thick")
+    row = page.locator("#newest-sources .cited tr", has_text="Stratovolcano")
+    expect(row.locator("mark").first).to_be_visible()
+    expect(page.locator("#newest-sources .cited th").first).to_have_text("Kind")
+
+
 def test_suggested_follow_ups_lead_on(desk: Desk, server: Server) -> None:
     page = desk.page
     desk.ask(MAGMA)
