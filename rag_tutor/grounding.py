@@ -18,7 +18,7 @@ from rag_tutor.domain import Chunk, Citation, Message, Passage, Span, Support, T
 from rag_tutor.sentences import LIST_MARK, TABLE_RULE, sentence_spans
 from rag_tutor.words import claim_words, numbers, share_in_order
 
-MARKER = re.compile(r"[ \t]*\[(\d{1,3}(?:,\s*\d{1,3})*)\]")
+MARKER = re.compile(r"[ \t]*\[(?P<numbers>\d{1,3}(?:,\s*\d{1,3})*)\]")
 MISSING = "Your notes don't say"
 # Words that join what is quoted, and claim nothing of their own.
 JOINING = frozenset(
@@ -46,6 +46,10 @@ _OPENING = re.compile(r"\A(?:yes|no|by contrast|instead|however|so|then)\b,?\s+"
 _LABEL = re.compile(r"[^.:]{1,60}:\s")
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nor|neither|without|cannot)\b|n['’]t\b", re.IGNORECASE
+)
+# In code, brackets with a number are the code's own.
+_MARKER_OR_CODE = re.compile(
+    rf"(?P<code>(?P<fence>`+|~{{3,}}).+?(?P=fence))|{MARKER.pattern}", re.DOTALL
 )
 _CODE = re.compile(r"(?:```|~~~)[^\n]*\n(.*?)\n?\s*(?:```|~~~)", re.DOTALL)
 
@@ -188,8 +192,9 @@ class Grounding:
 
 def claimed_numbers(sentence: str) -> list[int]:
     """The different numbers of a sentence's markers, in order."""
-    found = (int(number) for marker in MARKER.findall(sentence) for number in marker.split(","))
-    return list(dict.fromkeys(found))
+    markers = (found["numbers"] for found in _MARKER_OR_CODE.finditer(sentence))
+    numbered = (int(number) for each in markers if each for number in each.split(","))
+    return list(dict.fromkeys(numbered))
 
 
 def prompt(
@@ -217,8 +222,10 @@ def prompt(
 
 
 def without_markers(text: str) -> str:
-    """The text without its markers `[n]`, those included that their removal would form."""
-    while (shorter := MARKER.sub("", text)) != text:
+    """The text without its markers `[n]`, those included that their removal would form; code is
+    left as it is.
+    """
+    while (shorter := _MARKER_OR_CODE.sub(lambda found: found["code"] or "", text)) != text:
         text = shorter
     return text
 

@@ -1,4 +1,5 @@
 import itertools
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -25,7 +26,10 @@ TEXT = f"""{TOWER} {HEIGHT}
 
 ```python
 height = 330
+floor = floors[1]
 ```
+
+Write `floors[2]` for the top floor.
 """
 PASSAGES = [
     Passage(Chunk("tower.md", ("Paris", "The tower"), 0, len(TEXT), TEXT), 1.0, ("dense",)),
@@ -66,6 +70,10 @@ def test_the_mark_of_the_first_item_is_kept_though_it_arrives_alone() -> None:
             "```python\nheight = 330\n```\n\n[1]",
         ),
         (
+            "```python\nfloor = floors[1]\n```\n\nWrite `floors[2]` for the top floor. [1]",
+            "```python\nfloor = floors[1]\n```\n\n[1]\n\nWrite `floors[2]` for the top floor. [1]",
+        ),
+        (
             "The Eiffel Tower was built in 1887 by Gustave Eiffel. [1] The sea is salty. [2]",
             "The sea is salty. [2]",
         ),
@@ -86,6 +94,7 @@ def test_the_mark_of_the_first_item_is_kept_though_it_arrives_alone() -> None:
         "list",
         "a lead that the notes don't know",
         "code",
+        "brackets in code",
         "wrong year",
         "a marker twice",
         "no sentence",
@@ -102,7 +111,8 @@ def test_what_is_shown_of_what_was_written(written: str, shown: str) -> None:
     parts = parts_of(written)
     assert joined(parts) == shown
     for part in parts:
-        numbers = [int(n) for each in MARKER.findall(part.text) for n in each.split(",")]
+        outside_code = re.sub(r"```.*?```|`.*?`", "", part.text, flags=re.DOTALL)
+        numbers = [int(n) for each in MARKER.findall(outside_code) for n in each.split(",")]
         assert numbers == [citation.number for citation in part.citations]
 
 

@@ -78,6 +78,14 @@ def preview_html(text: str) -> str:
     return render.one_line(f'<div class="text" tabindex="0">{shown}</div>')
 
 
+def kept_html() -> str:
+    """What becomes of a text that isn't saved; the keys are named where there is a keyboard."""
+    return (
+        '<p class="message" role="status">What you type is kept in this browser until you save it'
+        '<span class="keys"> (Ctrl+S)</span>.</p>'
+    )
+
+
 def versions_html(mine: str, theirs: str) -> str:
     """The version on disk, with the lines marked that the editor's text doesn't hold."""
     lines, own = theirs.split("\n"), mine.split("\n")

@@ -38,6 +38,17 @@ An oxbow lake is a curved lake that forms when a river cuts through the neck of 
 The old bend is left behind without a current.
 """
 
+WEATHER = """# Weather
+
+## What is dew?
+
+Dew is water that settles on cold grass.
+
+## What is hail?
+
+Hail is rain that froze on its way.
+"""
+
 VOLCANOES = """# Volcanoes
 
 ## What is magma?
@@ -113,6 +124,18 @@ class Server:
 
 
 @dataclass(slots=True)
+class Script:
+    """What a generator writes: the first part, and the rest once it goes on."""
+
+    first: str = (
+        "An oxbow lake is a curved lake that forms when a river cuts through the neck of a"
+        " meander. [1] The old bend"
+    )
+    rest: str = " is left behind without a current. [1]"
+    goes_on: threading.Event = field(default_factory=threading.Event)
+
+
+@dataclass(slots=True)
 class Desk:
     """A browser window on the pages, and all that it asked any host for."""
 
@@ -127,13 +150,17 @@ class Desk:
         self.page.wait_for_function(
             "before => document.querySelectorAll('#chat .bot-row').length > before", arg=before
         )
-        self.page.wait_for_selector("#send", timeout=60_000)
+        self.finish()
 
     def send(self, question: str) -> None:
         """Ask, and wait until the answer is being made."""
         self.page.fill("#question textarea", question)
         self.page.press("#question textarea", "Enter")
         self.page.wait_for_selector("#stop")
+
+    def finish(self) -> None:
+        """Wait until the answer is complete."""
+        self.page.wait_for_selector("#send", timeout=60_000)
 
     def questions(self) -> Locator:
         """The questions in the chat."""
@@ -209,36 +236,52 @@ def phone(server: Server, browser: Browser) -> Iterator[Desk]:
 
 
 @pytest.fixture
-def halting_desk(
-    server: Server, browser: Browser, tmp_path: Path
-) -> Iterator[tuple[Desk, threading.Event]]:
-    """A window on pages whose generator writes of oxbow lakes, and halts after the first sentence
-    until the event is set.
-    """
-    goes_on = threading.Event()
+def halting_desk(server: Server, browser: Browser, tmp_path: Path) -> Iterator[tuple[Desk, Script]]:
+    """A window on pages whose generator writes a script and halts in the midst of it."""
+    script = Script()
 
     def reply(to: ServerReply) -> None:
         to.begin()
-        to.write("An oxbow lake is a curved lake that forms when a river cuts through the neck of")
-        to.write(" a meander. [1] The old bend")
-        assert goes_on.wait(60)
-        to.write(" is left behind without a current. [1]")
+        to.write(script.first)
+        assert script.goes_on.wait(60)
+        to.write(script.rest)
         to.end()
 
     with serving(reply) as model:
-        environment = server.environment | {
+        environment = {
             "RAG_TUTOR_GENERATOR": f"{model.address}#halting",
             "RAG_TUTOR_DATA": str(tmp_path),
             "NO_PROXY": "127.0.0.1",
         }
-        own = Server(_free_port(), server.corpus, environment, tmp_path / "server.log")
         try:
-            own.start()
-            for desk in _open_desk(own, browser, width=1280):
-                yield desk, goes_on
+            for own in _own_server(server.corpus, server.environment | environment, tmp_path):
+                for desk in _open_desk(own, browser, width=1280):
+                    yield desk, script
         finally:
-            goes_on.set()
-            own.stop()
+            script.goes_on.set()
+
+
+@pytest.fixture
+def small_desk(server: Server, browser: Browser, tmp_path: Path) -> Iterator[tuple[Desk, Path]]:
+    """A window on pages with notes of their own, which hold four questions, and their folder."""
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    (corpus / "rivers.md").write_text(RIVERS, encoding="utf-8")
+    (corpus / "weather.md").write_text(WEATHER, encoding="utf-8")
+    environment = {"RAG_TUTOR_CORPUS": str(corpus), "RAG_TUTOR_INDEX": str(tmp_path / "index")}
+    environment |= {"RAG_TUTOR_DATA": str(tmp_path)}
+    for own in _own_server(corpus, server.environment | environment, tmp_path):
+        for desk in _open_desk(own, browser, width=1280):
+            yield desk, corpus
+
+
+def _own_server(corpus: Path, environment: dict[str, str], folder: Path) -> Iterator[Server]:
+    own = Server(_free_port(), corpus, environment, folder / "server.log")
+    try:
+        own.start()
+        yield own
+    finally:
+        own.stop()
 
 
 def _open_desk(server: Server, browser: Browser, width: int) -> Iterator[Desk]:

@@ -3,12 +3,13 @@
 import re
 import subprocess
 import sys
-import threading
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Locator, Route, expect
 
-from tests.browser.conftest import HOSTILE, HOSTILE_NAME, Desk, Server
+from tests.browser.conftest import HOSTILE, HOSTILE_NAME, Desk, Script, Server
 
 pytestmark = pytest.mark.browser
 
@@ -16,6 +17,42 @@ MEANDER = "What is a meander?"
 MAGMA = "What is magma?"
 OXBOW = "What is an oxbow lake?"
 FOCUS = "Where does an earthquake begin?"
+CIRCLES = (
+    r"The area of a circle is $$A = \pi r^2$$ for a circle of radius r. "
+    r"The length around a circle is \[C = 2 \pi r\] for a circle of radius r. "
+    r"The width of a circle is \(d = 2 r\) for a circle of radius r. "
+    r"A kit to draw a circle costs $5 or $6 and prints $HOME/$USER."
+)
+
+
+SAND = """\
+The sand of a **desert** is round and fine.
+
+- Coral sand is white and made of shells.
+- Volcanic sand is black and made of lava.
+
+```python
+kind = grains[1]
+```
+"""
+
+
+@pytest.fixture
+def sand(server: Server) -> Iterator[str]:
+    """The text of a note with bold words, a list and code."""
+    path = server.corpus / "sand.md"
+    path.write_text(f"# Kinds of sand\n\n{SAND}\n", encoding="utf-8")
+    yield SAND
+    path.unlink()
+
+
+@pytest.fixture
+def circles(server: Server) -> Iterator[str]:
+    """The text of a note of formulas, prices and variables of a shell."""
+    path = server.corpus / "circles.md"
+    path.write_text(f"# Circles\n\n{CIRCLES}\n", encoding="utf-8")
+    yield CIRCLES
+    path.unlink()
 
 
 def test_an_answer_comes_with_its_marked_source(desk: Desk, server: Server) -> None:
@@ -27,7 +64,11 @@ def test_an_answer_comes_with_its_marked_source(desk: Desk, server: Server) -> N
     expect(first.locator(".note")).to_have_text("rivers.md")
     marked = first.locator("mark").first.inner_text()
     assert marked.split(".")[0] in (server.corpus / "rivers.md").read_text(encoding="utf-8")
-    assert page.locator("#newest-sources .passage").count() > 1
+    divider = page.locator("#newest-sources .divider")
+    expect(divider).to_have_text("Also read, not cited")
+    read = page.locator("#newest-sources .divider ~ .passage")
+    expect(read.first).to_be_visible()
+    expect(page.locator("#newest-sources .divider ~ .cited")).to_have_count(0)
 
 
 def test_the_answer_is_shown_while_it_is_made(desk: Desk) -> None:
@@ -57,17 +98,104 @@ def test_the_answer_is_shown_while_it_is_made(desk: Desk) -> None:
 
 
 def test_a_sentence_is_shown_while_the_next_one_is_written(
-    halting_desk: tuple[Desk, threading.Event],
+    halting_desk: tuple[Desk, Script],
 ) -> None:
-    desk, goes_on = halting_desk
-    desk.send("What is an oxbow lake?")
+    desk, script = halting_desk
+    desk.send(OXBOW)
     answer = desk.page.locator("#chat .bot-row")
     expect(answer).to_contain_text("cuts through the neck of a meander. [1]")
     expect(answer).not_to_contain_text("left behind")
     expect(desk.page.locator("#stop")).to_be_visible()
-    goes_on.set()
-    desk.page.wait_for_selector("#send")
+    script.goes_on.set()
+    desk.finish()
     expect(answer).to_contain_text("left behind without a current. [1]")
+
+
+def test_stop_keeps_what_was_written(halting_desk: tuple[Desk, Script]) -> None:
+    desk, script = halting_desk
+    page = desk.page
+    desk.send(OXBOW)
+    answer = page.locator("#chat .bot-row")
+    expect(answer).to_contain_text("neck of a meander. [1]")
+    page.click("#stop")
+    desk.finish()
+    script.goes_on.set()
+    expect(page.locator("#status")).to_contain_text("What was written is kept")
+    for _ in range(2):
+        expect(answer).to_contain_text("neck of a meander. [1]")
+        expect(answer).to_contain_text("Stopped here.")
+        expect(answer).not_to_contain_text("left behind")
+        expect(page.locator("#newest-sources .cited mark").first).to_contain_text("oxbow lake")
+        page.reload()
+
+
+def test_the_sources_before_are_gone_as_soon_as_the_next_answer_is_begun(
+    halting_desk: tuple[Desk, Script],
+) -> None:
+    desk, script = halting_desk
+    page = desk.page
+    script.goes_on.set()
+    desk.ask(OXBOW)
+    asked, cited = page.locator(".sources:visible .asked"), page.locator(".sources:visible .cited")
+    expect(asked).to_have_text(OXBOW)
+    page.locator("#chat a.citation").first.click()
+    expect(cited.locator("mark").first).to_contain_text("oxbow lake")
+
+    script.goes_on.clear()
+    script.first = "Magma is molten rock below the surface of the earth. [1] Magma that"
+    script.rest = " reaches the surface is called lava. [1]"
+    desk.send(MAGMA)
+    expect(asked).to_have_text(MAGMA)
+    expect(page.locator("#chat .bot-row").last).to_contain_text("molten rock")
+    expect(page.locator("#stop")).to_be_visible()
+    expect(cited.locator("mark")).to_have_text(
+        ["Magma is molten rock below the surface of the earth."]
+    )
+    script.goes_on.set()
+    desk.finish()
+    expect(asked).to_have_text(MAGMA)
+
+
+def test_markers_are_links_in_lists_and_bold_text_and_never_in_code(
+    sand: str, halting_desk: tuple[Desk, Script]
+) -> None:
+    desk, script = halting_desk
+    script.first, script.rest = sand, ""
+    script.goes_on.set()
+    desk.ask("What is the sand of a desert like?")
+    answer = desk.page.locator("#chat .bot-row .prose")
+    expect(answer.locator("li", has_text="Coral sand").locator("a.citation")).to_have_text("[1]")
+    expect(answer.locator("strong", has_text="desert")).to_be_visible()
+    expect(answer.locator("p", has_text="desert").locator("a.citation")).to_have_text("[1]")
+    code = answer.locator("pre")
+    expect(code).to_contain_text("grains[1]")
+    expect(code.locator("a")).to_have_count(0)
+
+
+def test_formulas_are_shown_while_the_answer_is_written(
+    circles: str, halting_desk: tuple[Desk, Script]
+) -> None:
+    desk, script = halting_desk
+    page = desk.page
+    begun = "A kit to draw"
+    script.first = circles[: circles.index(begun) + len(begun)]
+    script.rest = circles.removeprefix(script.first)
+    answer = page.locator("#chat .bot-row .prose")
+    desk.send("What is the area of a circle?")
+    expect(answer.locator(".katex-display")).to_have_count(2)
+    expect(answer.locator(".katex")).to_have_count(3)
+    expect(page.locator("#stop")).to_be_visible()
+    script.goes_on.set()
+    desk.finish()
+    written = "costs $5 or $6 and prints $HOME/$USER"
+    expect(answer).to_contain_text(written)
+    for _ in range(2):
+        expect(answer.locator(".katex-display")).to_have_count(2)
+        expect(answer.locator(".katex-error")).to_have_count(0)
+        for sign in ("$$", "\\(", "\\["):
+            expect(answer).not_to_contain_text(sign)
+        page.reload()
+    expect(answer).to_contain_text(written)
 
 
 def test_a_refusal_leads_to_the_closest_passages(desk: Desk) -> None:
@@ -271,6 +399,28 @@ def test_examples_are_questions_of_the_notes(desk: Desk, server: Server) -> None
     desk.page.wait_for_selector("#stop")
     expect(desk.page.locator("#chat .user-row")).to_have_text(examples[0])
     desk.page.wait_for_selector("#send")
+
+
+def test_examples_change_with_the_notes(small_desk: tuple[Desk, Path]) -> None:
+    desk, corpus = small_desk
+    examples = desk.page.locator("#chat .example")
+    # Of exactly four questions none is left out.
+    expect(examples).to_have_count(4)
+    assert sorted(examples.all_inner_texts()) == [MEANDER, OXBOW, "What is dew?", "What is hail?"]
+
+    (corpus / "weather.md").unlink()
+    (corpus / "light.md").write_text(
+        "## What is a prism?\n\nA prism bends light.\n\n## What is a lens?\n\nA lens, too.\n",
+        encoding="utf-8",
+    )
+    desk.page.click("#new-chat")
+    expect(examples.filter(has_text="prism")).to_have_count(1)
+    assert sorted(examples.all_inner_texts()) == [
+        "What is a lens?",
+        MEANDER,
+        "What is a prism?",
+        OXBOW,
+    ]
 
 
 def test_the_slash_key_leads_to_the_question_but_can_be_typed(desk: Desk) -> None:

@@ -1,6 +1,8 @@
 """What a student sees of conversations that last, of sources up close, and of answers in use."""
 
 import re
+import subprocess
+import sys
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -250,7 +252,7 @@ def test_an_edited_question_replaces_what_follows(desk: Desk) -> None:
     expect(desk.questions()).to_have_text([OXBOW])
 
 
-def test_an_answer_is_exported_copied_and_rated(desk: Desk) -> None:
+def test_an_answer_is_exported_copied_and_rated(desk: Desk, server: Server) -> None:
     page = desk.page
     context: BrowserContext = page.context
     context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -277,6 +279,12 @@ def test_an_answer_is_exported_copied_and_rated(desk: Desk) -> None:
     page.click("#comment-dialog button.primary")
     expect(page.locator("#comment-dialog")).to_be_hidden()
     expect(page.locator("#status")).to_contain_text("comment is kept")
+    command = [sys.executable, "-m", "rag_tutor", "feedback"]
+    listed = subprocess.run(
+        command, env=server.environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert MAGMA in listed.stdout
+    assert "Too short." in listed.stdout
     page.reload()
     expect(page.locator("#chat .actions .down")).to_have_class(re.compile(r"\bon\b"))
     page.locator("#chat .actions .down").click()
@@ -303,6 +311,15 @@ def test_formulas_and_code_are_shown_and_prices_are_left_alone(desk: Desk) -> No
     code.hover()
     code.locator("button").first.click()
     assert "sorted(numbers)" in page.evaluate("navigator.clipboard.readText()")
+
+
+def test_a_table_is_shown_as_one_with_the_cited_row_marked(desk: Desk) -> None:
+    page = desk.page
+    desk.ask("How steep is a stratovolcano?")
+    expect(page.locator("#chat .bot-row")).to_contain_text("its lava is thick")
+    row = page.locator("#newest-sources .cited tr", has_text="Stratovolcano")
+    expect(row.locator("mark").first).to_be_visible()
+    expect(page.locator("#newest-sources .cited th").first).to_have_text("Kind")
 
 
 def test_suggested_follow_ups_lead_on(desk: Desk, server: Server) -> None:

@@ -2,9 +2,11 @@
 follows by itself.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import filelock
 import pytest
 from playwright.sync_api import Locator, expect
 
@@ -54,7 +56,8 @@ def test_a_saved_edit_is_in_the_next_answer(desk: Desk, note: Path) -> None:
     assert levee in note.read_text(encoding="utf-8")
     expect(page.locator("#report")).to_contain_text("deltas.md changed", timeout=PATIENCE)
     expect(row(desk, note.name)).to_contain_text("indexed")
-    expect(row(desk, note.name)).to_contain_text("31 words")
+    about = re.compile(r"^31 words · \d chunks? · \d\d:\d\d$")
+    expect(row(desk, note.name).locator(".size")).to_have_text(about)
     desk.wait_until_indexed()
 
     page.click("[role=tab]:has-text('Chat')")
@@ -77,6 +80,39 @@ def test_changes_by_another_program_are_in_the_next_answer(desk: Desk, note: Pat
     page.click("[role=tab]:has-text('Notes')")
     expect(page.locator("#report")).to_contain_text("deltas.md removed", timeout=PATIENCE)
     expect(row(desk, note.name)).to_have_count(0)
+
+
+def test_the_old_index_answers_while_a_new_one_is_built(
+    desk: Desk, note: Path, server: Server
+) -> None:
+    page = desk.page
+    open_own(desk, note)
+    page.click("#close-note")
+    tab = page.get_by_role("tab", name="Notes")
+    second = note.with_name("fjords.md")
+    try:
+        # Whoever builds the index holds this lock: the server's own build has to wait for it.
+        with filelock.FileLock(server.corpus.parent / "index" / ".lock"):
+            note.write_text("# Deltas\n\nA delta is a fan of mud.\n", encoding="utf-8")
+            second.write_text("# Fjords\n\nA fjord is a drowned valley.\n", encoding="utf-8")
+            expect(page.locator("#index-chip .waiting")).to_be_visible(timeout=PATIENCE)
+            page.get_by_role("tab", name="Chat").click()
+            tab.click()
+            expect(row(desk, note.name).locator(".state")).to_have_text("changed since")
+            expect(row(desk, second.name).locator(".state")).to_have_text("new")
+
+            page.get_by_role("tab", name="Chat").click()
+            desk.ask("What is a delta?")
+            expect(page.locator("#chat .bot-row").last).to_contain_text("mouth of a river")
+            expect(page.locator("#index-chip .waiting")).to_be_visible()
+        desk.wait_until_indexed()
+        desk.ask("What is a delta?")
+        expect(page.locator("#chat .bot-row").last).to_contain_text("fan of mud")
+        tab.click()
+        expect(row(desk, note.name).locator(".state")).to_have_text("indexed")
+        expect(row(desk, second.name).locator(".state")).to_have_text("indexed")
+    finally:
+        second.unlink(missing_ok=True)
 
 
 def test_unsaved_text_is_never_lost(desk: Desk, note: Path, server: Server) -> None:
@@ -220,6 +256,11 @@ def test_a_phone_shows_the_list_or_the_open_note(phone: Desk, server: Server) ->
         phone.open_note("volcanoes.md")
         expect(editor(phone)).to_be_in_viewport()
         expect(page.locator("#notes-list")).to_be_hidden()
+        expect(page.locator("#notes-message")).to_contain_text("kept in this browser")
+        expect(page.locator("#notes-message .keys")).to_be_hidden()
+        buttons = [each.bounding_box() for each in page.locator("#editor-head button").all()]
+        assert len(buttons) == 5
+        assert len({box["y"] for box in buttons if box}) == 1
         page.fill("#editor textarea", "half a thought")
 
         page.click("#close-note")
@@ -250,12 +291,14 @@ def test_a_wide_window_gives_the_list_its_width_until_a_note_is_open(desk: Desk)
         return box["width"] if box else 0
 
     desk.open_notes()
-    expect(page.locator("#notes-message")).to_have_text("Choose a note to read or edit it.")
     expect(chosen).to_be_hidden()
+    # Nothing stands above the title of the list.
+    expect(page.locator("#note-editor")).to_be_hidden()
     assert width() > 900
     desk.open_note("volcanoes.md")
     expect(chosen).to_be_in_viewport()
     expect(page.locator("#notes-message")).to_contain_text("kept in this browser")
+    expect(page.locator("#notes-message .keys")).to_be_visible()
     assert width() < 400
     page.fill("#editor textarea", "half a thought")
     page.click("#close-note")
@@ -304,6 +347,7 @@ def test_files_of_each_kind_are_added_and_cited(desk: Desk, server: Server, tmp_
     }
     for name, (write, text) in kinds.items():
         write(tmp_path / name, name.split(".", maxsplit=1)[0].title(), text)
+    (tmp_path / "bees.txt").write_text("A bee gathers nectar.\n", encoding="utf-8")
     (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.4 and nothing else")
     (tmp_path / "program.exe").write_bytes(b"MZ")
     (tmp_path / "rivers.md").write_text("# Other rivers\n\nThe Nile is long.\n", encoding="utf-8")
@@ -311,7 +355,7 @@ def test_files_of_each_kind_are_added_and_cited(desk: Desk, server: Server, tmp_
     page.set_input_files("#upload input", sorted(tmp_path.iterdir()))
     expect(page.locator("#notes-message")).to_contain_text("rivers.md as rivers 2.md")
     expect(page.locator("#notes-message")).to_contain_text("program.exe is no note")
-    for name in ("ice.pdf", "rivers 2.md", *kinds):
+    for name in ("ice.pdf", "bees.txt", "rivers 2.md", *kinds):
         expect(row(desk, name)).to_contain_text("indexed", timeout=PATIENCE)
     expect(row(desk, "broken.pdf")).to_contain_text("not readable")
     expect(row(desk, "broken.pdf").locator(".reason")).to_contain_text("damaged or cut off")
@@ -330,7 +374,7 @@ def test_files_of_each_kind_are_added_and_cited(desk: Desk, server: Server, tmp_
     source = page.locator("#newest-sources .passage").first
     expect(source.locator(".note")).to_contain_text("ice.pdf")
     expect(source.locator(".heading")).to_contain_text("Page 2")
-    for name in ("ice.pdf", "broken.pdf", "rivers 2.md", *kinds):
+    for name in ("ice.pdf", "bees.txt", "broken.pdf", "rivers 2.md", *kinds):
         (server.corpus / name).unlink()
 
 
@@ -390,6 +434,7 @@ def test_a_rebuild_shows_its_progress_and_can_be_cancelled(desk: Desk, server: S
     assert (server.corpus.parent / "index" / "CURRENT").read_text() == builds
     long.unlink()
     expect(page.locator("#report")).to_contain_text("long.md removed", timeout=PATIENCE)
+    expect(page.locator("#report")).to_contain_text(re.compile(r"\d+ → \d+ chunks"))
     page.click("#rebuild")
     expect(page.locator("#report")).to_contain_text("no note changed", timeout=PATIENCE)
     assert (server.corpus.parent / "index" / "CURRENT").read_text() != builds

@@ -9,6 +9,7 @@ from playwright.sync_api import Locator, expect
 
 from rag_tutor.weights import default_encoder_folder
 from tests.browser.conftest import Desk, Server
+from tests.fakes import says, serving
 
 pytestmark = pytest.mark.browser
 
@@ -112,6 +113,32 @@ def test_a_model_of_a_hub_that_cant_be_reached_says_so(settings: Desk) -> None:
     expect(failure).to_contain_text("Hugging Face can't be reached", timeout=MINUTE)
     expect(failure).to_contain_text(f"{before} and all-MiniLM-L6-v2 stay in use")
     expect(box(settings, "generator")).to_have_value("owner/no-such-model")
+
+
+def test_another_generator_writes_the_next_answer(settings: Desk) -> None:
+    page = settings.page
+    before = box(settings, "generator").input_value()
+    reply = says("A meander is a bend in the course of a river. [1]")
+    with serving(reply) as model:
+        box(settings, "generator").fill(f"{model.address}#scripted")
+        expect(page.locator("#models-message")).to_contain_text("No rebuild is needed")
+        page.click("#use-models")
+        expect(page.locator("#models-message")).to_contain_text("scripted", timeout=MINUTE)
+        expect(page.locator("#models-message")).to_contain_text("writes the answers")
+        expect(page.locator("#models dl > div").nth(2)).to_contain_text("scripted")
+        open_chat(settings)
+        settings.ask(MEANDER)
+        expect(page.locator("#chat .bot-row")).to_contain_text("bend in the course of a river. [1]")
+        assert MEANDER in str(model.asked[-1])
+
+        open_settings(settings)
+        page.click("#default-models")
+        expect(box(settings, "generator")).to_have_value(before)
+        expect(page.locator("#models-message")).to_contain_text("No rebuild is needed")
+        page.click("#use-models")
+        expect(page.locator("#models-message")).to_contain_text(
+            f"{before} writes the answers", timeout=MINUTE
+        )
 
 
 def test_another_encoder_says_that_it_needs_a_rebuild_and_then_makes_it(
