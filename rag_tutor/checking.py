@@ -73,14 +73,14 @@ def checked_parts(pieces: Iterator[str], grounding: Grounding) -> Iterator[Part]
             return
 
 
-def quoted_part(citation: Citation, is_first: bool) -> Part:
-    """A sentence of the notes, marked as a quotation; perhaps the first one of its passage."""
-    return Part("quotation", quotation(citation, is_first), (citation,))
+def quoted_part(citation: Citation, is_led: bool) -> Part:
+    """A sentence of the notes, marked as a quotation; `is_led` if the one before it is shown."""
+    return Part("quotation", quotation(citation, is_led), (citation,))
 
 
 def disagreeing_part(citations: Sequence[Citation]) -> Part:
     """Sentences of the notes that disagree, side by side."""
-    quotations = "\n".join(quotation(each, is_first=True) for each in citations)
+    quotations = "\n".join(quotation(each) for each in citations)
     return Part("disagreement", f"{_DISAGREE}{quotations}", tuple(citations))
 
 
@@ -98,7 +98,7 @@ def _item(quote: str) -> str:
     first, _, rest = quote.partition("\n")
     name = bare_sentence(first)
     if name.startswith("#") or name.rstrip("*_`").endswith(":") or (rest and name.endswith("**")):
-        below = " ".join(bare_sentence(rest).split())
+        below = " ".join(" ".join(map(bare_sentence, rest.split("\n"))).split())
         return f"**{clean_heading(name)}**: {below}" if below else clean_heading(name)
     return " ".join(bare_sentence(quote).split())
 

@@ -17,12 +17,13 @@ from markdown_it.tree import SyntaxTreeNode
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from rag_tutor.domain import Chunk, Document, Span
-from rag_tutor.sentences import sentence_spans
+from rag_tutor.sentences import LIST_MARK, sentence_spans
 
 # To be raised when chunks, their sentences or their searchable text change: an index holds all.
 CHUNKING_VERSION = 2
 # Bounds a chunk where tokens don't: a tokenizer may read a page without spaces as one word.
 MAX_CHUNK_CHARACTERS = 2_400
+_MAX_LABEL_WORDS = 6
 _MAX_HEADING_CHARACTERS = 160
 _STEP = 8
 _SEPARATORS = [r"\n\s*\n", r"\n", r"(?<=[.!?;])\s+", r"\s+", ""]
@@ -135,6 +136,15 @@ def plain_text(text: str) -> str:
     text = re.sub(r"\*\*|`(?!``)(?<!``)", "", text)
     text = re.sub(r"(?<=\S)[ \t]{2,}", " ", text)
     return re.sub(r"\n{2,}", "\n", text)
+
+
+def label_above(text: str, start: int) -> str:
+    """The label that has a line of its own right above a sentence, such as "**Scope:**", if any."""
+    line = text[:start].rstrip().rsplit("\n", 1)[-1]
+    name = clean_heading(LIST_MARK.sub("", line))
+    is_marked = LIST_MARK.match(line) or line.lstrip().startswith(("*", "_", "`"))
+    is_name = len(name.split()) <= _MAX_LABEL_WORDS and name.lower() not in _LABELS
+    return name if is_marked and is_name and line.rstrip("*_` ").endswith(":") else ""
 
 
 def clean_heading(line: str) -> str:

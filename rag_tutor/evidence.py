@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rag_tutor.chunking import is_title, plain_text
+from rag_tutor.chunking import is_title, label_above, plain_text
 from rag_tutor.domain import Passage, Span, Vectors
 from rag_tutor.sentences import LIST_MARK, TABLE_RULE, sentence_spans
 from rag_tutor.words import content_words, words
@@ -105,8 +105,9 @@ def _states_something(text: str, span: Span) -> bool:
 
 
 def _in_context(passage: Passage, span: Span) -> str:
-    sentence = plain_text(passage.chunk.text[span[0] : span[1]])
-    return ": ".join([*passage.chunk.heading[-1:], sentence])
+    text = passage.chunk.text
+    sentence = plain_text(text[span[0] : span[1]])
+    return ": ".join([*passage.chunk.heading[-1:], label_above(text, span[0]), sentence])
 
 
 def _evidence(number: int, passage: Passage, span: Span, score: float) -> Evidence:

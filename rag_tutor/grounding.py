@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from rag_tutor.chunking import is_title, plain_text
+from rag_tutor.chunking import is_title, label_above, plain_text
 from rag_tutor.domain import Chunk, Citation, Message, Passage, Span, Support, Turn
 from rag_tutor.sentences import LIST_MARK, TABLE_RULE, sentence_spans
 from rag_tutor.words import claim_words, numbers, share_in_order
@@ -36,7 +36,7 @@ _OWN = 0.5
 _COMPARING_COLUMNS = 3
 _MOST_NAME_WORDS = 6
 _OPEN_SUBJECT = re.compile(
-    r"(?:\w+ ){0,2}(?:(?:it|they|he|she|its|their|this|these|those|such)\b"
+    r"(?:[^.:]{1,40}: )?(?:\w+ ){0,2}(?:(?:it|they|he|she|its|their|this|these|those|such)\b"
     r"|\w+ (?:by|in|at) [^.,]{1,40}, (?:it|this|these|they)\b)",
     re.IGNORECASE,
 )
@@ -250,11 +250,11 @@ def closest_headings(passages: Sequence[Passage]) -> dict[str, int]:
     return found
 
 
-def quotation(citation: Citation, is_first: bool = False) -> str:
+def quotation(citation: Citation, is_led: bool = False) -> str:
     """A sentence of the notes as a Markdown block quote with its marker.
 
-    Markers stand outside code, which is quoted as it is. The first sentence of a passage stands
-    after its heading if it speaks of "it" or "this".
+    Markers stand outside code, which is quoted as it is. A sentence stands after the label right
+    above it; if it speaks of "it" or "this" and is the first, after the heading.
     """
     chunk = citation.passage.chunk
     marker = f"[{citation.number}]"
@@ -264,7 +264,10 @@ def quotation(citation: Citation, is_first: bool = False) -> str:
     if text.startswith(("```", "~~~", "$$")):
         block = f"{text}\n\n{marker}"
     else:
-        lead = f"*{chunk.heading[-1]}:* " if is_first and _needs_heading(chunk, quote) else ""
+        name = label_above(chunk.text, citation.start - chunk.start)
+        if not name and not is_led and _needs_heading(chunk, quote):
+            name = chunk.heading[-1]
+        lead = f"*{name}:* " if name else ""
         block = (
             f"- {escape_markers(lead + (_row_as_text(quote, head) or _one_line(text)))} {marker}"
         )
@@ -281,7 +284,8 @@ def _needs_heading(chunk: Chunk, quote: str) -> bool:
 def _statement(number: int, passage: Passage, span: Span) -> _Statement:
     chunk = passage.chunk
     text = plain_text(chunk.text[slice(*span)])
-    above = " ".join([*chunk.heading, _table_head(chunk.text, span[0])])
+    name, head = label_above(chunk.text, span[0]), _table_head(chunk.text, span[0])
+    above = " ".join([*chunk.heading, name, head])
     citation = Citation(number, passage, chunk.start + span[0], chunk.start + span[1], "quoted")
     label = _LABEL.match(text)
     return _Statement(
@@ -290,7 +294,7 @@ def _statement(number: int, passage: Passage, span: Span) -> _Statement:
         tuple(claim_words(text)),
         len(claim_words(label[0])) if label else 0,
         frozenset(claim_words(above)),
-        _columns(chunk.text[slice(*span)], _table_head(chunk.text, span[0])),
+        _columns(chunk.text[slice(*span)], head),
     )
 
 

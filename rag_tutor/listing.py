@@ -25,7 +25,7 @@ _SECTION = re.compile(r"#+ (?!\d)")
 _NAME = re.compile(r"#|.*[:*_]$", re.DOTALL)
 _BELOW = re.compile(r"[\s>*+-]*")
 # With more words than these, a list is longer than one reads: its names must do.
-_MOST_WORDS = 200
+_MOST_WORDS, _MOST_OWN_WORDS = 200, 60
 # Chosen on the questions for lists in benchmarks/questions and of the development set.
 _RANK_WEIGHT = 1.0
 _SECTIONS_PENALTY = 3.0
@@ -59,9 +59,7 @@ class Listing:
 
     @property
     def explained(self) -> "Listing":
-        """The list with the first sentence below each item that is only a name, if that isn't too
-        long.
-        """
+        """The list with what stands below each item that is only a name, if that isn't too long."""
         nexts = [*self.items[1:], None]
         items = tuple(map(_with_statement, self.items, nexts))
         is_short = sum(len(item.text.split()) for item in items) <= _MOST_WORDS
@@ -121,17 +119,21 @@ def best_listing(
 
 
 def _with_statement(item: Item, following: Item | None) -> Item:
-    """The item, with the sentence right below it if it is only a name and that is its own."""
+    """The item, with what stands right below it if it is only a name: of a heading a sentence, of
+    a label all that is its own, if that is short.
+    """
     chunk = item.chunk
     if not _NAME.match(item.text.strip()):
         return item
     start = item.end - chunk.start
     is_near = following and following.chunk == chunk
     end = following.start - chunk.start if following and is_near else len(chunk.text)
-    for left, right in statement_spans(chunk.text):
-        if start <= left < end and _BELOW.fullmatch(chunk.text, start, left):
-            return replace(item, end=chunk.start + right)
-    return item
+    below = [span for span in statement_spans(chunk.text) if start <= span[0] < end]
+    if not below or not _BELOW.fullmatch(chunk.text, start, below[0][0]):
+        return item
+    is_short = len(chunk.text[start : below[-1][1]].split()) <= _MOST_OWN_WORDS
+    last = below[-1] if is_near and is_short and LIST_MARK.match(item.text) else below[0]
+    return replace(item, end=chunk.start + last[1])
 
 
 def _share(listing: Listing, passages: Sequence[Passage]) -> float:

@@ -248,16 +248,16 @@ class Tutor:
         if length == "short" and written:
             return
         cited = [citation for part in written for citation in part.citations]
-        shown = {citation.number for citation in cited}
         said = {_place(each) for citation in cited for each in (citation, *citation.also)}
         ranked = rank_evidence(question, passages, found.sentences, store.rarity)
         limit = _MAX_QUOTATIONS[length][asks_for_much(question)]
+        before = cited[-1] if cited else None
         for item in select_evidence(ranked, limit):
             citation = _citation(item, passages)
             if _place(citation) not in said:
-                is_first = citation.number not in shown
-                yield quoted_part(grounding.with_repetitions(citation), is_first)
-                shown.add(citation.number)
+                is_led = before is not None and _follows(citation, before)
+                yield quoted_part(grounding.with_repetitions(citation), is_led)
+                before = citation
 
     def _understand(
         self, store: stores.Store, question: str, history: Sequence[Turn]
@@ -384,6 +384,14 @@ def _listed(
 
 def _citation(item: Evidence, passages: Sequence[Passage]) -> Citation:
     return Citation(item.number, passages[item.number - 1], item.start, item.end, "quoted")
+
+
+def _follows(citation: Citation, before: Citation) -> bool:
+    """Whether a citation is of the sentence right after another, which leads to it."""
+    chunk = citation.passage.chunk
+    between = chunk.text[before.end - chunk.start : citation.start - chunk.start]
+    is_near = citation.number == before.number and before.end <= citation.start
+    return is_near and not words(between)
 
 
 def _place(citation: Citation) -> tuple[int, int, int]:

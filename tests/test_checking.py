@@ -123,7 +123,7 @@ def test_notes_that_disagree_stand_apart_from_what_is_written_and_quoted() -> No
     )
     [written] = parts_of(TOWER)
     sides = disagreeing_part([height, sea])
-    quoted = quoted_part(sea, is_first=False)
+    quoted = quoted_part(sea, is_led=True)
     assert joined([written, sides, quoted]) == (
         f"{TOWER} [1]\n\nYour notes disagree:\n\n> - *The tower:* {HEIGHT} [1]\n"
         "> - The sea is salty everywhere. [2]\n\n"
@@ -139,6 +139,7 @@ def test_notes_that_disagree_stand_apart_from_what_is_written_and_quoted() -> No
         ("## Base\n\nIt is of\nstone.", "**Base**: It is of stone."),
         ("2. **Base:**\n   - It is of stone.", "**Base**: It is of stone."),
         ("2. **Base**\n   - It is of stone.", "**Base**: It is of stone."),
+        ("- **Base:**\n  - of stone.\n  - of iron.", "**Base**: of stone. of iron."),
         ("- **Base:** it is\n  of stone.", "**Base:** it is of stone."),
     ],
 )

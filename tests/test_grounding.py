@@ -239,7 +239,7 @@ def test_a_quotation_is_marked_as_one_and_cites_its_exact_place(
     text: str, part: str, quoted: str
 ) -> None:
     citation = citation_of(text, part)
-    assert quotation(citation) == quoted
+    assert quotation(citation, is_led=True) == quoted
     assert citation.quote == part
 
 
@@ -261,8 +261,31 @@ def test_a_sentence_that_leaves_its_subject_open_is_quoted_below_its_heading(
 ) -> None:
     source = passage(sentence, heading=("Models", "Imagen"))
     citation = Citation(1, source, 100, 100 + len(sentence), "quoted")
-    assert quotation(citation, is_first=True) == f"> - {shown} [1]"
-    assert quotation(citation) == f"> - {sentence} [1]"
+    assert quotation(citation) == f"> - {shown} [1]"
+    assert quotation(citation, is_led=True) == f"> - {sentence} [1]"
+
+
+@pytest.mark.parametrize(
+    ("label", "shown"),
+    [
+        ("- **`Imagen:`**", "*Imagen:* It draws."),
+        ("1. Imagen:", "*Imagen:* It draws."),
+        ("**Answer:**", "It draws."),
+        ("Of all the models that draw, this one is best known:", "It draws."),
+        ("- Imagen is a model.", "It draws."),
+    ],
+)
+def test_a_sentence_is_quoted_after_the_label_right_above_it(label: str, shown: str) -> None:
+    text = f"{label}\n\nIt draws. It is fast."
+    assert quotation(citation_of(text, "It draws."), is_led=True) == f"> - {shown} [1]"
+    assert quotation(citation_of(text, "It is fast."), is_led=True) == "> - It is fast. [1]"
+
+
+def test_a_label_tells_what_the_sentence_below_it_speaks_of() -> None:
+    grounding = Grounding([passage("- **Imagen:**\n\nDeveloped by Google, it draws pictures.")])
+    (citation,) = grounding.find("Imagen was developed by Google. [1]")
+    assert citation.quote == "Developed by Google, it draws pictures."
+    assert not grounding.find("Midjourney was developed by Google. [1]")
 
 
 def test_the_prompt_numbers_the_passages_below_their_headings() -> None:

@@ -133,6 +133,15 @@ def test_an_item_that_is_only_a_name_is_explained_by_the_sentence_below_it() -> 
     ]
 
 
+def test_what_stands_below_a_label_is_taken_whole() -> None:
+    fields = (
+        "- **Fields:**\n  - Finance: it predicts stock prices.\n  - Medicine: it finds new drugs."
+    )
+    chunks = chunks_of(f"# Uses\n\n{fields}\n- None other.")
+    (listing,) = listings_around([Passage(chunks[0], 1.0, ())], lambda _: chunks)
+    assert [item.text for item in listing.explained.items] == [fields, "- None other."]
+
+
 def test_an_item_that_says_something_stays_as_it_is() -> None:
     heading = ("Rocks", "How to tell minerals apart", "Look at these signs")
     assert explained(*heading) == texts(*heading)

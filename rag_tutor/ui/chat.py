@@ -49,13 +49,13 @@ _LOADED = f"() => [{_CHAT}]"
 # What is typed but not sent outlives a reload, which Gradio makes by itself when the server
 # comes back. Kept for this window only: another one has a question of its own.
 _KEEP_QUESTION = "(typed) => { sessionStorage.setItem('rag-tutor:question', typed); }"
+_KEPT_QUESTION = "(typed) => typed || (sessionStorage.getItem('rag-tutor:question') ?? '')"
 # What comes late of an answer that was left may overwrite what was opened since.
 _SHOW_AGAIN = """(shown, wanted) => {
   if (shown !== wanted) {
     document.dispatchEvent(new CustomEvent("tutor:do", { detail: { name: "refresh" } }));
   }
 }"""
-_KEPT_QUESTION = "(typed) => typed || (sessionStorage.getItem('rag-tutor:question') ?? '')"
 
 
 def chat_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> Callable[[gr.Blocks], None]:
