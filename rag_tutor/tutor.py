@@ -35,7 +35,7 @@ from rag_tutor.domain import (
     Turn,
 )
 from rag_tutor.errors import StaleIndexError
-from rag_tutor.evidence import Evidence, rank_evidence, select_evidence
+from rag_tutor.evidence import Evidence, leads, rank_evidence, select_evidence
 from rag_tutor.grounding import Grounding, closest_headings, prompt
 from rag_tutor.listing import Listing, best_listing, listings_around
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Query, Retrieval, Weights, retrieve
@@ -230,6 +230,7 @@ class Tutor:
             if listing:
                 yield from _listed(listing, passages, grounding, length)
                 return
+        ranked = rank_evidence(question, passages, found.sentences, store.rarity)
         generator = self._generator()
         messages = _fitting_prompt(question, passages[:_WRITTEN_FROM], history, generator)
         pieces = generator.stream(messages, _MAX_TOKENS)
@@ -241,6 +242,8 @@ class Tutor:
                     # A small model seldom comes to the end of a list.
                     yield from _listed(begun[0], passages, grounding, length)
                     return
+                if part.form == "sentence" and not written and not leads(ranked, part.citations):
+                    continue  # true, but not what was asked
                 if length == "short" and written and part.form != "item":
                     break
                 yield part
@@ -249,7 +252,6 @@ class Tutor:
             return
         cited = [citation for part in written for citation in part.citations]
         said = {_place(each) for citation in cited for each in (citation, *citation.also)}
-        ranked = rank_evidence(question, passages, found.sentences, store.rarity)
         limit = _MAX_QUOTATIONS[length][asks_for_much(question)]
         before = cited[-1] if cited else None
         for item in select_evidence(ranked, limit):

@@ -63,6 +63,12 @@ def test_what_no_passage_supports_is_not_shown_but_the_notes_are_quoted(
 REVOLUTION = "The French Revolution began in 1789 with the storming of the Bastille."
 
 
+def test_an_answer_begins_with_what_was_asked(make_tutor: MakeTutor) -> None:
+    answer = ask(make_tutor(ScriptedGenerator(f"{REVOLUTION} {CROWNED}")), QUESTION)
+    assert answer.text.startswith(CROWNED)
+    assert REVOLUTION not in answer.text
+
+
 @pytest.mark.parametrize(("length", "sentences"), [("short", 1), ("normal", 2), ("detailed", 2)])
 def test_a_short_answer_is_one_sentence(
     make_tutor: MakeTutor, length: AnswerLength, sentences: int
