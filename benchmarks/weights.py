@@ -4,8 +4,9 @@
 
 The questions and conversations over the notes in corpus/ are by default those in
 benchmarks/questions/; FOLDER holds public sets, as for benchmarks/retrieval.py. A column is the
-MRR of a group of questions over the notes, or the nDCG@10 of a public set. What the models make of
-a text is remembered, so that a row takes seconds; `--reader` names another one than ours.
+MRR of a group of questions over the notes, or the nDCG@10 of a public set; with `--data`, the table
+is written to benchmarks/results/ too. What the models make of a text is remembered, so that a row
+takes seconds; `--reader` names another one than ours.
 """
 
 import argparse
@@ -18,6 +19,7 @@ from ir_measures import nDCG
 from retrieval import (
     HERE,
     NOTES,
+    RESULTS,
     Search,
     corpus_files,
     documents,
@@ -39,7 +41,7 @@ from rag_tutor.tutor import Tutor
 TRIED = {
     "dense": (0.25, 0.75, 1.0),
     "sentences": (0.0, 0.25, 0.75),
-    "bm25": (0.1, 0.2, 0.4, 0.5),
+    "bm25": (0.1, 0.3, 0.4, 0.5),
     "reader": (0.0, 0.01, 0.02, 0.03, 0.08),
     "read": (4, 12, 20),
 }
@@ -107,7 +109,10 @@ def main() -> None:
         found = {key: value for measure in measures for key, value in measure(weights).items()}
         rows.append([name, *(f"{value:.3f}" for value in found.values())])
         print(" ".join(rows[-1]), flush=True)
-    print(table("Weights", ["", *found], rows))
+    report = table("Weights", ["", *found], rows)
+    print(report)
+    if options.data:
+        (RESULTS / "weights.md").write_text(report + "\n", encoding="utf-8")
 
 
 def settings_tried() -> Iterator[tuple[str, Weights]]:

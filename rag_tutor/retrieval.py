@@ -50,7 +50,7 @@ class Weights:
 
     dense: float = 0.5
     sentences: float = 0.5
-    bm25: float = 0.3
+    bm25: float = 0.2
     reader: float = 0.05
     evidence: float = 0.02
     read: int = 8
