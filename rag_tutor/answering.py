@@ -77,6 +77,7 @@ class Answering:
         self._await_index = await_index
         self._changed = threading.Condition()
         self._jobs: dict[int, _Job] = {}
+        self._failed: Progress | None = None
         self._waiting: queue.SimpleQueue[_Job] = queue.SimpleQueue()
         self._worker: threading.Thread | None = None
         self._using_tutor = threading.Lock()
@@ -135,9 +136,13 @@ class Answering:
 
         After it is done, one more comes when follow-ups to suggest have been looked for. Where
         nothing changes for a while, the last one comes again: who follows can leave only then.
+        The newest failure is told to those, too, who come too late for its answer.
         """
         with self._changed:
             job = self._jobs.get(turn)
+            failed = self._failed
+        if job is None and failed and failed.id == turn:
+            yield failed
         last: Progress | None = None
         while job and not (job.over and job.progress is last):
             with self._changed:
@@ -263,4 +268,5 @@ class Answering:
                     self.conversations.take_back(now.id)
             except TutorError as error:
                 message = str(error)
-            self._end(job, replace(now, stage="failed", message=message))
+            self._failed = replace(now, stage="failed", message=message)
+            self._end(job, self._failed)

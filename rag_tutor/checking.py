@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from rag_tutor.chunking import clean_heading
+from rag_tutor.chunking import label_of
 from rag_tutor.domain import Citation
 from rag_tutor.grounding import (
     MARKER,
@@ -74,7 +74,9 @@ def checked_parts(pieces: Iterator[str], grounding: Grounding) -> Iterator[Part]
 
 
 def quoted_part(citation: Citation, is_led: bool) -> Part:
-    """A sentence of the notes, marked as a quotation; `is_led` if the one before it is shown."""
+    """A sentence of the notes, marked as a quotation; `is_led` if the one that leads to it is
+    shown right before.
+    """
     return Part("quotation", quotation(citation, is_led), (citation,))
 
 
@@ -95,12 +97,12 @@ def listed_parts(heading: str, citations: Sequence[Citation]) -> Iterator[Part]:
 
 def _item(quote: str) -> str:
     """A list item in one line; of a name, what stands below it after a colon."""
-    first, _, rest = quote.partition("\n")
-    name = bare_sentence(first)
-    if name.startswith("#") or name.rstrip("*_`").endswith(":") or (rest and name.endswith("**")):
-        below = " ".join(" ".join(map(bare_sentence, rest.split("\n"))).split())
-        return f"**{clean_heading(name)}**: {below}" if below else clean_heading(name)
-    return " ".join(bare_sentence(quote).split())
+    first, *below = quote.split("\n")
+    name = label_of(first)
+    if not name:
+        return " ".join(bare_sentence(quote).split())
+    said = " ".join(" ".join(bare_sentence(line).lstrip("> ") for line in below).split())
+    return f"**{name}**: {said}" if said else name
 
 
 def joined(parts: Sequence[Part]) -> str:

@@ -29,6 +29,7 @@ _STEP = 8
 _SEPARATORS = [r"\n\s*\n", r"\n", r"(?<=[.!?;])\s+", r"\s+", ""]
 
 _NUMBER = re.compile(r"\d{1,3}[.)]\s+(?=\S)")
+_HEADING_LINE = re.compile(r"#{1,6}\s")
 _BOLD_LINE = re.compile(r"\*\*[^*]+\*\*:?$")
 _LABELS = frozenset({"answer", "answers", "solution", "ans", "a", "example", "examples"})
 _MAX_TITLE_WORDS = 14
@@ -138,13 +139,51 @@ def plain_text(text: str) -> str:
     return re.sub(r"\n{2,}", "\n", text)
 
 
+def label_of(line: str) -> str:
+    """The name on a line that is nothing but a name, such as "## Scope", "2. **Scope**" or
+    "- Scope:"; "" on any other.
+    """
+    bare = LIST_MARK.sub("", line).strip()
+    is_name = (
+        _HEADING_LINE.match(bare)
+        or _BOLD_LINE.fullmatch(bare)
+        or bare.rstrip("*_`").endswith((":", "："))
+    )
+    return plain_text(bare).strip("#*_`:： ") if is_name else ""
+
+
 def label_above(text: str, start: int) -> str:
-    """The label that has a line of its own right above a sentence, such as "**Scope:**", if any."""
-    line = text[:start].rstrip().rsplit("\n", 1)[-1]
-    name = clean_heading(LIST_MARK.sub("", line))
-    is_marked = LIST_MARK.match(line) or line.lstrip().startswith(("*", "_", "`"))
-    is_name = len(name.split()) <= _MAX_LABEL_WORDS and name.lower() not in _LABELS
-    return name if is_marked and is_name and line.rstrip("*_` ").endswith(":") else ""
+    """The label that stands on a line of its own above the paragraph or the list that a sentence
+    is part of, such as "**Scope:**", if any.
+    """
+    *above, own = text[:start].split("\n")
+    is_over = False
+    for line in reversed(above):
+        if not line.strip():
+            is_over = True
+            continue
+        name = label_of(line)
+        is_marked = LIST_MARK.match(line) or line.lstrip().startswith(("*", "_", "`"))
+        if name and is_marked and not _is_beside(line, own + text[start:]):
+            is_label = len(name.split()) <= _MAX_LABEL_WORDS and name.lower() not in _LABELS
+            return name if is_label else ""
+        if is_over:
+            return ""
+    return ""
+
+
+def _is_beside(line: str, other: str) -> bool:
+    """Whether two lines are items of the same list."""
+    marks = LIST_MARK.match(line), LIST_MARK.match(other)
+    if not all(marks):
+        return False
+    first, second = (mark[0] for mark in marks if mark)
+    same_kind = first.strip()[-1] == second.strip()[-1]
+    return same_kind and _indent(first) >= _indent(second)
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 def clean_heading(line: str) -> str:

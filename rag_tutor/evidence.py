@@ -75,10 +75,12 @@ def select_evidence(ranked: Sequence[Evidence], limit: int) -> list[Evidence]:
 
 
 def leads(ranked: Sequence[Evidence], citations: Sequence[Citation]) -> bool:
-    """Whether one of the sentences that are cited answers nearly as well as the best one."""
-    cited = {(citation.number, citation.start) for citation in citations}
-    near = (item for item in ranked if item.score >= ranked[0].score - _LEADING)
-    return not ranked or any((item.number, item.start) in cited for item in near)
+    """Whether a sentence that is cited answers nearly as well as the best one; a short sentence or
+    one with a link, which isn't ranked, may lead as well.
+    """
+    cited = {(citation.number, citation.end) for citation in citations}
+    scores = [item.score for item in ranked if (item.number, item.end) in cited]
+    return not scores or max(scores) >= ranked[0].score - _LEADING
 
 
 def statement_spans(text: str) -> list[Span]:

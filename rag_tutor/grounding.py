@@ -1,9 +1,10 @@
 """Ties an answer to its passages: numbers them into a prompt, checks each sentence that was
 written, quotes the notes; knows nothing of models or of how passages are found.
 
-A written sentence counts as supported if one sentence of one passage, with the headings above it,
-holds all of its words, its numbers whole, most of them in the same order, and is negated if it is.
-A word of a heading may be added, but not take the place of what the sentence speaks of.
+A written sentence counts as supported if one sentence of one passage, with the headings and the
+label above it, holds all of its words, its numbers whole, most of them in the same order, and is
+negated if it is. A word of a heading may be added, but not take the place of what the sentence
+speaks of.
 That can be checked without a model, and errs on the side of quoting.
 """
 
@@ -36,7 +37,7 @@ _OWN = 0.5
 _COMPARING_COLUMNS = 3
 _MOST_NAME_WORDS = 6
 _OPEN_SUBJECT = re.compile(
-    r"(?:[^.:]{1,40}: )?(?:\w+ ){0,2}(?:(?:it|they|he|she|its|their|this|these|those|such)\b"
+    r"(?:\w+ ){0,2}(?:(?:it|they|he|she|its|their|this|these|those|such)\b"
     r"|\w+ (?:by|in|at) [^.,]{1,40}, (?:it|this|these|they)\b)",
     re.IGNORECASE,
 )
@@ -80,7 +81,7 @@ _EARLIER_CHARACTERS = 300
 
 @dataclass(frozen=True, slots=True)
 class _Statement:
-    """A sentence of a passage; `context` are the words of its headings and its table's head.
+    """A sentence of a passage; `context` are the words of its headings, label and table head.
 
     The first of its words are those of its label, as in "Definition: …". Of a row of a table that
     compares several things, `columns` are the words of each one's name and cell.
@@ -253,8 +254,9 @@ def closest_headings(passages: Sequence[Passage]) -> dict[str, int]:
 def quotation(citation: Citation, is_led: bool = False) -> str:
     """A sentence of the notes as a Markdown block quote with its marker.
 
-    Markers stand outside code, which is quoted as it is. A sentence stands after the label right
-    above it; if it speaks of "it" or "this" and is the first, after the heading.
+    Markers stand outside code, which is quoted as it is. A sentence stands after the label above
+    it, or after the heading if it speaks of "it" or "this"; not so if `is_led`, for the sentence
+    that leads to it stands right before.
     """
     chunk = citation.passage.chunk
     marker = f"[{citation.number}]"
@@ -265,9 +267,9 @@ def quotation(citation: Citation, is_led: bool = False) -> str:
         block = f"{text}\n\n{marker}"
     else:
         name = label_above(chunk.text, citation.start - chunk.start)
-        if not name and not is_led and _needs_heading(chunk, quote):
+        if not name and _needs_heading(chunk, quote):
             name = chunk.heading[-1]
-        lead = f"*{name}:* " if name else ""
+        lead = f"*{name}:* " if name and not is_led else ""
         block = (
             f"- {escape_markers(lead + (_row_as_text(quote, head) or _one_line(text)))} {marker}"
         )
@@ -278,7 +280,9 @@ def _needs_heading(chunk: Chunk, quote: str) -> bool:
     """Whether a sentence leaves its subject open, and the heading above it can name that."""
     name = "".join(chunk.heading[-1:])
     is_name = 0 < len(name.split()) <= _MOST_NAME_WORDS and not name.endswith("?")
-    return is_name and bool(_OPEN_SUBJECT.match(plain_text(LIST_MARK.sub("", quote, count=1))))
+    sentence = plain_text(LIST_MARK.sub("", quote, count=1))
+    label = _LABEL.match(sentence)
+    return is_name and bool(_OPEN_SUBJECT.match(sentence, label.end() if label else 0))
 
 
 def _statement(number: int, passage: Passage, span: Span) -> _Statement:

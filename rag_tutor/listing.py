@@ -1,5 +1,6 @@
 """Finds the lists of the notes in their outline: the sub-headings or list items of a section,
-wherever they stand; knows nothing of how passages are found or lists are shown.
+wherever they stand, with what stands below those that are only names; knows nothing of how
+passages are found or lists are shown.
 
 The items of a long list stand in chunks of their own, of which a search finds some.
 """
@@ -7,11 +8,13 @@ The items of a long list stand in chunks of their own, of which a search finds s
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
-from rag_tutor.chunking import clean_heading, is_title, plain_text
+from rag_tutor.chunking import clean_heading, is_title, label_of, plain_text
 from rag_tutor.domain import Chunk, Citation, Passage, Reader
 from rag_tutor.evidence import statement_spans
 from rag_tutor.sentences import LIST_MARK, sentence_spans
+from rag_tutor.words import words
 
 _FEWEST, _MOST = 2, 20
 # Of an item, as much is read; its beginning tells what it is.
@@ -21,9 +24,8 @@ _STRUCTURAL = re.compile(
     re.IGNORECASE,
 )
 _SECTION = re.compile(r"#+ (?!\d)")
-# A heading, or a label whose text stands below it.
-_NAME = re.compile(r"#|.*[:*_]$", re.DOTALL)
-_BELOW = re.compile(r"[\s>*+-]*")
+# On one line, code and formulas would be others.
+_BLOCK = re.compile(r"```|~~~|\$\$")
 # With more words than these, a list is longer than one reads: its names must do.
 _MOST_WORDS, _MOST_OWN_WORDS = 200, 60
 # Chosen on the questions for lists in benchmarks/questions and of the development set.
@@ -60,8 +62,12 @@ class Listing:
     @property
     def explained(self) -> "Listing":
         """The list with what stands below each item that is only a name, if that isn't too long."""
-        nexts = [*self.items[1:], None]
-        items = tuple(map(_with_statement, self.items, nexts))
+        texts = [_below(*pair) for pair in zip(self.items, [*self.items[1:], None], strict=True)]
+        # Text that isn't indented belongs to an item only where all items have some.
+        is_apart = all(text.strip() for text in texts)
+        items = tuple(
+            _with_text(item, text, is_apart) for item, text in zip(self.items, texts, strict=True)
+        )
         is_short = sum(len(item.text.split()) for item in items) <= _MOST_WORDS
         return Listing(self.heading, items) if is_short else self
 
@@ -102,7 +108,7 @@ def best_listing(
     question: str, listings: Sequence[Listing], passages: Sequence[Passage], reader: Reader
 ) -> Listing | None:
     """The list that answers a question best: by the reader's logit, and by the passages that stand
-    in its section, the first counting most. None if their sum is above 0 for no list; of several,
+    in its section, the first counting most. A list for which their sum isn't above 0 is no answer;
     sections without numbers come last, which are rather the parts of an explanation.
     """
     readings = reader.read(question, [_outline(each) for each in listings], [()] * len(listings))
@@ -118,22 +124,34 @@ def best_listing(
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
 
 
-def _with_statement(item: Item, following: Item | None) -> Item:
-    """The item, with what stands right below it if it is only a name: of a heading a sentence, of
-    a label all that is its own, if that is short.
-    """
+def _below(item: Item, following: Item | None) -> str:
+    """The text between an item and the next one, as far as it is in the same chunk."""
     chunk = item.chunk
-    if not _NAME.match(item.text.strip()):
+    end = following.start - chunk.start if following and following.chunk == chunk else None
+    return chunk.text[item.end - chunk.start : end]
+
+
+def _with_text(item: Item, below: str, is_apart: bool) -> Item:
+    """The item, if it is only a name, with what is its own of the text below it: of a heading the
+    first sentence, of a label all that is indented or else the first sentence.
+    """
+    if "\n" in item.text or not label_of(item.text):
         return item
-    start = item.end - chunk.start
-    is_near = following and following.chunk == chunk
-    end = following.start - chunk.start if following and is_near else len(chunk.text)
-    below = [span for span in statement_spans(chunk.text) if start <= span[0] < end]
-    if not below or not _BELOW.fullmatch(chunk.text, start, below[0][0]):
+    inside = _indented(below) if LIST_MARK.match(item.text) else ""
+    spans = sentence_spans(inside) if inside else statement_spans(below)[:1]
+    if not inside and LIST_MARK.match(item.text) and not is_apart:
         return item
-    is_short = len(chunk.text[start : below[-1][1]].split()) <= _MOST_OWN_WORDS
-    last = below[-1] if is_near and is_short and LIST_MARK.match(item.text) else below[0]
-    return replace(item, end=chunk.start + last[1])
+    if not spans or _BLOCK.search(below[: spans[-1][1]]) or words(below[: spans[0][0]]):
+        return item
+    if len(below[: spans[-1][1]].split()) > _MOST_OWN_WORDS:
+        return item
+    return replace(item, end=item.end + spans[-1][1])
+
+
+def _indented(text: str) -> str:
+    """The lines below an item up to the first that isn't indented."""
+    kept = list(takewhile(lambda line: not line.strip() or line[0].isspace(), text.split("\n")))
+    return "\n".join(kept) if any(line.strip() for line in kept) else ""
 
 
 def _share(listing: Listing, passages: Sequence[Passage]) -> float:

@@ -117,7 +117,11 @@ def retrieve(
     }
     searched = {"dense": weights.dense + weights.sentences, "bm25": weights.bm25}
     rows = sorted(set().union(*(found_by[name] for name, weight in searched.items() if weight)))
-    candidates = _candidates(store, rows, matches, [query.weight for query in queries], weights)
+    # "Why?" alone is close to nothing that answers it.
+    typed_share = _TYPED_SHARE if content_words(queries[0].text) else 0.0
+    asked = typed_share * matches[0].vector + (1 - typed_share) * matches[-1].vector
+    shares = [query.weight for query in queries]
+    candidates = _candidates(store, rows, matches, shares, weights, asked)
     best = list(islice(_without_repetitions(store, candidates), max(limit, weights.read)))
     reading = 0.0
     if weights.reader:
@@ -168,8 +172,11 @@ def _candidates(
     matches: Sequence[_Match],
     shares: Sequence[float],
     weights: Weights,
+    asked: Vectors,
 ) -> list[_Candidate]:
-    """The rows by falling score: the mean over the wordings, each with its share."""
+    """The rows by falling score: the mean over the wordings, each with its share. The sentences'
+    scores are their similarities to the vector `asked`.
+    """
     vectors = store.vectors(rows)
     sentences = [store.sentence_vectors(row) for row in rows]
     total = np.zeros(len(rows), dtype=np.float32)
@@ -179,7 +186,6 @@ def _candidates(
         total += share * weights.sentences * np.array(nearest, dtype=np.float32)
         total += share * weights.bm25 * match.bm25[list(rows)]
     total /= sum(shares)
-    asked = _TYPED_SHARE * matches[0].vector + (1 - _TYPED_SHARE) * matches[-1].vector
     return [
         _Candidate(rows[at], float(total[at]), sentences[at] @ asked)
         for at in np.argsort(-total, kind="stable")

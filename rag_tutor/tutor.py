@@ -218,8 +218,8 @@ class Tutor:
         is_full: bool,
     ) -> Iterator[Part]:
         """The parts of an answer: the list that is asked for, or what is written and supported,
-        then quotations of the other evidence. A short answer is one sentence or list, or one
-        quotation.
+        from the first sentence on that tells what was asked, then quotations of the other evidence.
+        A short answer is one sentence or list, or one quotation.
         """
         passages, length = found.passages, self.settings.answer_length
         grounding = Grounding(passages)
@@ -243,23 +243,17 @@ class Tutor:
                     yield from _listed(begun[0], passages, grounding, length)
                     return
                 if part.form == "sentence" and not written and not leads(ranked, part.citations):
-                    continue  # true, but not what was asked
+                    continue
                 if length == "short" and written and part.form != "item":
                     break
                 yield part
                 written.append(part)
         if length == "short" and written:
             return
-        cited = [citation for part in written for citation in part.citations]
-        said = {_place(each) for citation in cited for each in (citation, *citation.also)}
+        said = [citation for part in written for citation in part.citations]
         limit = _MAX_QUOTATIONS[length][asks_for_much(question)]
-        before = cited[-1] if cited else None
-        for item in select_evidence(ranked, limit):
-            citation = _citation(item, passages)
-            if _place(citation) not in said:
-                is_led = before is not None and _follows(citation, before)
-                yield quoted_part(grounding.with_repetitions(citation), is_led)
-                before = citation
+        evidence = [_citation(each, passages) for each in select_evidence(ranked, limit)]
+        yield from _quoted(evidence, said, grounding)
 
     def _understand(
         self, store: stores.Store, question: str, history: Sequence[Turn]
@@ -364,12 +358,12 @@ def _with_disagreements(
     shown: set[tuple[int, int]] = set()
     for part in parts:
         cited = part.citations[0]
-        if (cited.number, cited.end) in shown:
+        if _place(cited) in shown:
             continue
         others = disagreeing(question, cited, passages) if part.form != "item" else ()
         if others:
             sides = replace(cited, support="quoted"), *others
-            shown.update((each.number, each.end) for each in sides)
+            shown.update(map(_place, sides))
             yield disagreeing_part(sides)
         else:
             yield part
@@ -388,6 +382,19 @@ def _citation(item: Evidence, passages: Sequence[Passage]) -> Citation:
     return Citation(item.number, passages[item.number - 1], item.start, item.end, "quoted")
 
 
+def _quoted(
+    evidence: Sequence[Citation], said: Sequence[Citation], grounding: Grounding
+) -> Iterator[Part]:
+    """Quotations of the evidence that wasn't said yet."""
+    known = {_place(each) for citation in said for each in (citation, *citation.also)}
+    before = said[-1] if said else None
+    for citation in evidence:
+        if _place(citation) not in known:
+            is_led = before is not None and _follows(citation, before)
+            yield quoted_part(grounding.with_repetitions(citation), is_led)
+            before = citation
+
+
 def _follows(citation: Citation, before: Citation) -> bool:
     """Whether a citation is of the sentence right after another, which leads to it."""
     chunk = citation.passage.chunk
@@ -396,8 +403,9 @@ def _follows(citation: Citation, before: Citation) -> bool:
     return is_near and not words(between)
 
 
-def _place(citation: Citation) -> tuple[int, int, int]:
-    return citation.number, citation.start, citation.end
+def _place(citation: Citation) -> tuple[int, int]:
+    # Not by its start: "Answer:" before a sentence is part of what was written, not of evidence.
+    return citation.number, citation.end
 
 
 def _answer(parts: Sequence[Part], passages: Sequence[Passage]) -> Answer:

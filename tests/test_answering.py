@@ -176,6 +176,15 @@ def test_a_failure_is_told_and_the_old_answer_is_back(
     assert answer(answering, "c2", QUESTION).stage == "failed", "the worker has to live on"
 
 
+def test_a_failure_is_told_to_who_asks_after_it(make_answering: MakeAnswering, index: Path) -> None:
+    answering = make_answering()
+    shutil.rmtree(index)
+    failed = answer(answering, "c1", QUESTION)
+    (late,) = answering.follow(failed.id)
+    assert (late.stage, late.message) == ("failed", failed.message)
+    assert list(answering.follow(failed.id + 1)) == []
+
+
 def test_what_was_written_before_a_failure_is_kept(
     make_answering: MakeAnswering, conversations: Conversations
 ) -> None:

@@ -266,19 +266,25 @@ def test_a_sentence_that_leaves_its_subject_open_is_quoted_below_its_heading(
 
 
 @pytest.mark.parametrize(
-    ("label", "shown"),
+    ("above", "label"),
     [
-        ("- **`Imagen:`**", "*Imagen:* It draws."),
-        ("1. Imagen:", "*Imagen:* It draws."),
-        ("**Answer:**", "It draws."),
-        ("Of all the models that draw, this one is best known:", "It draws."),
-        ("- Imagen is a model.", "It draws."),
+        ("- **`Imagen:`**\n\n", "*Imagen:* "),
+        ("1. Imagen:\n", "*Imagen:* "),
+        ("**Imagen**\n\n", "*Imagen:* "),
+        ("- Imagen：\n  - Fast.\n  ", "*Imagen:* "),
+        ("- Imagen:\n  - Fast.\n- ", ""),
+        ("**Answer:**\n\n", ""),
+        ("Of all the models that draw, this one is known best:\n\n", ""),
+        ("- Imagen is a model.\n\n", ""),
+        ("**Imagen:**\n\nFast.\n\n", ""),
     ],
 )
-def test_a_sentence_is_quoted_after_the_label_right_above_it(label: str, shown: str) -> None:
-    text = f"{label}\n\nIt draws. It is fast."
-    assert quotation(citation_of(text, "It draws."), is_led=True) == f"> - {shown} [1]"
-    assert quotation(citation_of(text, "It is fast."), is_led=True) == "> - It is fast. [1]"
+def test_a_sentence_is_quoted_after_the_label_above_it(above: str, label: str) -> None:
+    text = f"{above}Made by Google. Well known for max_tokens."
+    for sentence in ("Made by Google.", "Well known for max_tokens."):
+        citation = citation_of(text, sentence)
+        assert quotation(citation) == f"> - {label}{sentence} [1]"
+        assert quotation(citation, is_led=True) == f"> - {sentence} [1]"
 
 
 def test_a_label_tells_what_the_sentence_below_it_speaks_of() -> None:

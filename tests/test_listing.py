@@ -1,5 +1,7 @@
 from collections.abc import Sequence
 
+import pytest
+
 from rag_tutor.chunking import chunk_document
 from rag_tutor.domain import Chunk, Document, Passage, Reading, Span
 from rag_tutor.listing import best_listing, listings_around
@@ -142,6 +144,28 @@ def test_what_stands_below_a_label_is_taken_whole() -> None:
     assert [item.text for item in listing.explained.items] == [fields, "- None other."]
 
 
+@pytest.mark.parametrize(
+    "below",
+    [
+        "\n\nOne of them is no planet any more.",
+        "\n  ```\n  radius = 6_052\n  ```",
+        "\n  $$r = 6052$$",
+        "\n  " + "It is very long. " * 30,
+    ],
+)
+def test_a_name_stays_alone_where_nothing_that_can_be_listed_is_its_own(below: str) -> None:
+    chunks = chunks_of(f"# Planets\n\n- **Mars:**\n- **Venus:**{below}\n")
+    (listing,) = listings_around([Passage(chunks[0], 1.0, ())], lambda _: chunks)
+    assert [item.text for item in listing.explained.items] == ["- **Mars:**", "- **Venus:**"]
+
+
+def test_paragraphs_between_all_labels_are_theirs() -> None:
+    mars, venus = "- **Mars:**\n\nIt is a red planet.", "- **Venus:**\n\nIt is a hot planet."
+    chunks = chunks_of(f"# Planets\n\n{mars} It is small.\n\n{venus}\n")
+    (listing,) = listings_around([Passage(chunks[0], 1.0, ())], lambda _: chunks)
+    assert [item.text for item in listing.explained.items] == [mars, venus]
+
+
 def test_an_item_that_says_something_stays_as_it_is() -> None:
     heading = ("Rocks", "How to tell minerals apart", "Look at these signs")
     assert explained(*heading) == texts(*heading)
@@ -168,4 +192,4 @@ class SternReader(WordReader):
     def read(
         self, question: str, texts: Sequence[str], sentences: Sequence[Sequence[Span]]
     ) -> list[Reading]:
-        return [Reading(-6.0, ()) for _ in texts]
+        return [Reading(-3.0, ()) for _ in texts]

@@ -77,6 +77,18 @@ def test_of_a_follow_up_the_sentence_counts_that_answers_what_was_typed(
     assert passage.chunk.text[slice(*best)].startswith("A frog breathes")
 
 
+def test_of_a_follow_up_without_words_the_sentence_counts_that_answers_the_whole_question(
+    index: Path,
+) -> None:
+    whole = Query("why? (damage chloroplast membrane problem sugar)")
+    alone, typed = (
+        retrieve(open_store(index), HashedEncoder(), OverlapReader(), queries, 1)
+        for queries in ([whole], [Query("why?", 0.5), whole])
+    )
+    assert typed.passages[0].chunk == alone.passages[0].chunk
+    assert typed.sentences[0].tolist() == pytest.approx(alone.sentences[0].tolist())
+
+
 def test_a_question_beyond_the_notes_is_less_relevant(index: Path) -> None:
     inside = find(index, "What is a chloroplast?", 3).relevance
     outside = find(index, "How do I bake sourdough bread?", 3).relevance

@@ -69,6 +69,19 @@ def test_an_answer_begins_with_what_was_asked(make_tutor: MakeTutor) -> None:
     assert REVOLUTION not in answer.text
 
 
+@pytest.mark.parametrize(
+    "sentence",
+    ["Answer: Dew forms on cold nights from moist air.", "Dew is water: see https://dew.org/."],
+)
+def test_a_labelled_sentence_or_one_with_a_link_may_lead(
+    make_tutor: MakeTutor, corpus: Path, sentence: str
+) -> None:
+    save_document(corpus, "dew.md", f"# Dew\n\n{sentence}\n")
+    tutor = make_tutor(ScriptedGenerator(sentence))
+    update_index(corpus, tutor.settings.index, HashedEncoder())
+    assert ask(tutor, "What is dew?").text.startswith(sentence)
+
+
 @pytest.mark.parametrize(("length", "sentences"), [("short", 1), ("normal", 2), ("detailed", 2)])
 def test_a_short_answer_is_one_sentence(
     make_tutor: MakeTutor, length: AnswerLength, sentences: int
