@@ -329,17 +329,8 @@
     const own = answer.querySelector('a:is([href^="#source-"], [href^="#copy-"])');
     if (own) pick(own.hash.split("-")[1], null);
   });
-  // --- A page that waits for an answer and hears nothing asks how it stands ---
+  // --- A new question is seen, wherever one has scrolled to: in a narrow window the page scrolls, too ---
 
-  let heard = Date.now();
-  for (const part of ["#chat", "#status"]) observe(find(part), () => { heard = Date.now(); });
-  setInterval(() => {
-    if (!find("#stop")?.offsetParent || Date.now() - heard < 3000) return;
-    heard = Date.now();
-    act("refresh");
-  }, 1000);
-
-  // Wherever one has scrolled to, a new question is seen: in a narrow window the page scrolls, too.
   const lastQuestion = () => [...document.querySelectorAll('#chat a[href^="#edit-"]')].at(-1)?.hash;
   let lastShown = lastQuestion();
   function showNewest() {
@@ -349,6 +340,16 @@
     const rows = find("#chat .bubble-wrap");
     rows?.scrollTo(0, rows.scrollHeight);
   }
+
+  // --- A page that waits for an answer and hears nothing asks how it stands ---
+
+  let heard = Date.now();
+  for (const part of ["#chat", "#status"]) observe(find(part), () => { heard = Date.now(); });
+  setInterval(() => {
+    if (!find("#stop")?.offsetParent || Date.now() - heard < 3000) return;
+    heard = Date.now();
+    act("refresh");
+  }, 1000);
 
   // Gradio names each message by its Markdown, signs, links and all.
   observe(find("#chat"), () => {

@@ -121,12 +121,14 @@ def test_stop_keeps_what_was_written(halting_desk: tuple[Desk, Script]) -> None:
     desk.finish()
     script.goes_on.set()
     expect(page.locator("#status")).to_contain_text("What was written is kept")
-    for _ in range(2):
-        expect(answer).to_contain_text("neck of a meander. [1]")
-        expect(answer).to_contain_text("Stopped here.")
-        expect(answer).not_to_contain_text("left behind")
-        expect(page.locator("#newest-sources .cited mark").first).to_contain_text("oxbow lake")
-        page.reload()
+    expect(page.locator("#newest-sources .cited mark").first).to_contain_text("oxbow lake")
+    desk.ask(MAGMA)  # whatever came late would have come before the next answer
+    for is_reloaded in (False, True):
+        if is_reloaded:
+            page.reload()
+        expect(answer.first).to_contain_text("neck of a meander. [1]")
+        expect(answer.first).to_contain_text("Stopped here.")
+        expect(answer.first).not_to_contain_text("left behind")
 
 
 def test_the_sources_before_are_gone_as_soon_as_the_next_answer_is_begun(
