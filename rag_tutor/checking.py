@@ -96,13 +96,16 @@ def listed_parts(heading: str, citations: Sequence[Citation]) -> Iterator[Part]:
 
 
 def _item(quote: str) -> str:
-    """A list item in one line; of a name, what stands below it after a colon."""
+    """A list item in one line, and one sentence; of a name, what stands below it after a colon."""
     first, *below = quote.split("\n")
     name = label_of(first)
     if not name:
         return " ".join(bare_sentence(quote).split())
-    said = " ".join(" ".join(bare_sentence(line).lstrip("> ") for line in below).split())
-    return f"**{name}**: {said}" if said else name
+    said = ""
+    for line in below:
+        text = bare_sentence(line).lstrip("> ")
+        said = f"{said.rstrip('.')}; {text}" if said and LIST_MARK.match(line) else f"{said} {text}"
+    return f"**{name}**: {' '.join(said.split())}" if said.strip() else name
 
 
 def joined(parts: Sequence[Part]) -> str:

@@ -132,15 +132,18 @@ def _below(item: Item, following: Item | None) -> str:
 
 
 def _with_text(item: Item, below: str, is_apart: bool) -> Item:
-    """The item, if it is only a name, with what is its own of the text below it: of a heading the
-    first sentence, of a label all that is indented or else the first sentence.
+    """The item, if it is only a name, with what is its own of the text below it: the items of a
+    list in it, if each is one sentence, or else the first sentence.
     """
+    is_heading = not LIST_MARK.match(item.text)
     if "\n" in item.text or not label_of(item.text):
         return item
-    inside = _indented(below) if LIST_MARK.match(item.text) else ""
-    spans = sentence_spans(inside) if inside else statement_spans(below)[:1]
-    if not inside and LIST_MARK.match(item.text) and not is_apart:
+    inside = "" if is_heading else _indented(below)
+    if not (is_heading or inside or is_apart):
         return item
+    spans = sentence_spans(inside)
+    if not all(LIST_MARK.match(inside[slice(*span)]) for span in spans) or not spans:
+        spans = statement_spans(inside or below)[:1]
     if not spans or _BLOCK.search(below[: spans[-1][1]]) or words(below[: spans[0][0]]):
         return item
     if len(below[: spans[-1][1]].split()) > _MOST_OWN_WORDS:

@@ -139,7 +139,7 @@ def test_notes_that_disagree_stand_apart_from_what_is_written_and_quoted() -> No
         ("## Base\n\nIt is of\nstone.", "**Base**: It is of stone."),
         ("2. **Base:**\n   - It is of stone.", "**Base**: It is of stone."),
         ("2. **Base**\n   - It is of stone.", "**Base**: It is of stone."),
-        ("- **Base:**\n  - of stone.\n  - of iron.", "**Base**: of stone. of iron."),
+        ("- **Base:**\n  - of stone.\n  - of iron.", "**Base**: of stone; of iron."),
         ("## Base\n\n> It is of stone.", "**Base**: It is of stone."),
         ("- It is of **old stone**\n  and of iron.", "It is of **old stone** and of iron."),
         ("- **Base:** it is\n  of stone.", "**Base:** it is of stone."),

@@ -159,6 +159,13 @@ def test_a_name_stays_alone_where_nothing_that_can_be_listed_is_its_own(below: s
     assert [item.text for item in listing.explained.items] == ["- **Mars:**", "- **Venus:**"]
 
 
+def test_below_a_label_with_longer_texts_the_first_sentence_must_do() -> None:
+    label = "- **Venus:**\n  - It is a hot planet."
+    chunks = chunks_of(f"# Planets\n\n{label} It turns slowly.\n  - It has no moon.\n- Mars\n")
+    (listing,) = listings_around([Passage(chunks[0], 1.0, ())], lambda _: chunks)
+    assert [item.text for item in listing.explained.items] == [label, "- Mars"]
+
+
 def test_paragraphs_between_all_labels_are_theirs() -> None:
     mars, venus = "- **Mars:**\n\nIt is a red planet.", "- **Venus:**\n\nIt is a hot planet."
     chunks = chunks_of(f"# Planets\n\n{mars} It is small.\n\n{venus}\n")
