@@ -102,10 +102,10 @@ def _item(quote: str) -> str:
     if not name:
         return " ".join(bare_sentence(quote).split())
     said = ""
-    for line in below:
+    for line in filter(str.strip, below):
         text = bare_sentence(line).lstrip("> ")
         said = f"{said.rstrip('.')}; {text}" if said and LIST_MARK.match(line) else f"{said} {text}"
-    return f"**{name}**: {' '.join(said.split())}" if said.strip() else name
+    return f"**{name}**: {' '.join(said.split())}" if said else name
 
 
 def joined(parts: Sequence[Part]) -> str:
