@@ -90,7 +90,7 @@ class Answering:
         question = check_question(question)
         with self._changed:
             if replacing:
-                turn = self.conversations.replace(replacing, question)
+                turn = self.conversations.replace(conversation, replacing, question)
             else:
                 turn = self.conversations.ask(conversation, question, seen)
             states = {each.id: each.state for each in self.conversations.turns(conversation)}

@@ -171,13 +171,13 @@ class Conversations:
         sent twice, and the id is that of the first.
         """
         with self._writing() as file:
-            twice = file.execute(
-                "SELECT id FROM turns WHERE conversation = ? AND position = ? AND question = ? "
-                "AND replaced_by IS NULL",
-                [conversation, seen, question],
+            following = file.execute(
+                "SELECT id, question FROM turns WHERE conversation = ? AND replaced_by IS NULL "
+                "ORDER BY position, id LIMIT 1 OFFSET ?",
+                [conversation, seen],
             ).fetchone()
-            if twice:
-                return int(twice[0])
+            if following and following[1] == question:
+                return int(following[0])
             _touch(file, conversation)
             last = file.execute(
                 "SELECT max(position) FROM turns WHERE conversation = ? AND replaced_by IS NULL",
@@ -185,29 +185,37 @@ class Conversations:
             ).fetchone()[0]
             return _insert(file, conversation, 0 if last is None else last + 1, question)
 
-    def replace(self, turn: int, question: str) -> int:
+    def replace(self, conversation: str, turn: int, question: str) -> int:
         """Ask a question in the place of a turn and those after it; returns the new turn's id.
 
-        The old ones are kept until the new one has an answer. If the turn is being replaced
-        already, it was sent twice, and the id is that of the first. Raises ConversationError if
-        the turn isn't there.
+        The old ones are kept until the new one has an answer. If the same question is replacing
+        the turn already, it was sent twice, and the id is that of the first. Raises
+        ConversationError if the turn isn't there, or is being replaced by another question.
         """
         with self._writing() as file:
             place = file.execute(
-                "SELECT conversation, position, replaced_by FROM turns WHERE id = ?", [turn]
+                "SELECT old.position, new.id, new.question FROM turns AS old "
+                "LEFT JOIN turns AS new ON new.id = old.replaced_by "
+                "WHERE old.id = ? AND old.conversation = ?",
+                [turn, conversation],
             ).fetchone()
             if not place:
                 raise ConversationError(
                     "This question isn't in the conversation any more. Load the page again."
                 )
-            if place[2]:
-                return int(place[2])
-            _touch(file, place[0])
-            new = _insert(file, place[0], place[1], question)
+            position, newer, newer_question = place
+            if newer and newer_question == question:
+                return int(newer)
+            if newer:
+                raise ConversationError(
+                    "This question is being answered anew. Cancel, and edit it when that is done."
+                )
+            _touch(file, conversation)
+            new = _insert(file, conversation, position, question)
             file.execute(
                 "UPDATE turns SET replaced_by = ? WHERE conversation = ? AND position >= ? "
                 "AND replaced_by IS NULL AND id <> ?",
-                [new, *place[:2], new],
+                [new, conversation, position, new],
             )
             return new
 
@@ -227,7 +235,13 @@ class Conversations:
         """Keep the answer of an open turn as it stays; what it replaces is deleted."""
         with self._writing() as file:
             _update(file, turn, content, state, timings, hashes)
-            file.execute("DELETE FROM turns WHERE replaced_by = ?", [turn])
+            # Those, too, that it replaced in turn: an edit whose answer was interrupted.
+            file.execute(
+                "WITH RECURSIVE gone(id) AS (SELECT id FROM turns WHERE replaced_by = ? "
+                "UNION SELECT turns.id FROM turns JOIN gone ON turns.replaced_by = gone.id) "
+                "DELETE FROM turns WHERE id IN gone",
+                [turn],
+            )
 
     def take_back(self, turn: int) -> None:
         """Remove an open turn that gets no answer; what it replaced is there again."""
@@ -281,7 +295,7 @@ class Conversations:
         with self._reading() as file:
             rows = file.execute(
                 "SELECT asked, rating, comment, question, content FROM turns "
-                "WHERE rating <> '' OR comment <> '' ORDER BY asked, id"
+                "WHERE (rating <> '' OR comment <> '') AND replaced_by IS NULL ORDER BY asked, id"
             ).fetchall()
         return [_feedback(*row) for row in rows]
 

@@ -109,24 +109,55 @@ def test_an_edited_question_replaces_what_follows_once_it_is_answered(
     conversations: Conversations,
 ) -> None:
     _, second, _ = add(conversations, "c1", "one", "two", "three")
-    edited = conversations.replace(second, "2")
+    edited = conversations.replace("c1", second, "2")
     assert questions(conversations, "c1") == ["one", "2"]
-    assert conversations.replace(second, "2") == edited
+    assert conversations.replace("c1", second, "2") == edited
     conversations.take_back(edited)
     assert questions(conversations, "c1") == ["one", "two", "three"]
 
-    edited = conversations.replace(second, "2")
+    edited = conversations.replace("c1", second, "2")
     conversations.ask("c1", "next", 2)
     conversations.take_back(edited)
     assert questions(conversations, "c1") == ["one", "two", "three", "next"]
 
-    edited = conversations.replace(second, "2")
+    edited = conversations.replace("c1", second, "2")
     conversations.finish(edited, answered("2"), "stopped", {}, {})
     conversations.take_back(edited)
     assert questions(conversations, "c1") == ["one", "2"]
     assert conversations.search("three") == []
     with pytest.raises(ConversationError, match="any more"):
-        conversations.replace(second, "2")
+        conversations.replace("c1", second, "2")
+
+
+def test_an_edit_belongs_to_its_conversation_and_comes_once(conversations: Conversations) -> None:
+    _, second = add(conversations, "c1", "one", "two")
+    with pytest.raises(ConversationError, match="any more"):
+        conversations.replace("c2", second, "2")
+    conversations.replace("c1", second, "two")
+    with pytest.raises(ConversationError, match="answered anew"):
+        conversations.replace("c1", second, "2")
+    assert questions(conversations, "c1") == ["one", "two"]
+
+
+def test_nothing_is_left_of_what_an_interrupted_edit_replaced(conversations: Conversations) -> None:
+    _, second, third = add(conversations, "c1", "one", "two", "three")
+    conversations.rate(third, "up", "")
+    interrupted = conversations.replace("c1", second, "2")
+    again = conversations.replace("c1", interrupted, "2")
+    assert conversations.feedback() == []
+    conversations.finish(again, answered("2"), "done", {}, {})
+    with closing(sqlite3.connect(conversations.path)) as file:
+        assert file.execute("SELECT count(*) FROM turns").fetchone() == (2,)
+
+
+def test_a_question_is_no_repetition_of_one_before_a_gap(conversations: Conversations) -> None:
+    conversations.finish(conversations.ask("c1", "one", 0), answered("one"), "done", {}, {})
+    failed = conversations.ask("c1", "two", 1)
+    conversations.finish(conversations.ask("c1", "three", 2), answered("three"), "done", {}, {})
+    conversations.take_back(failed)
+    asked = conversations.ask("c1", "three", 2)
+    assert conversations.ask("c1", "three", 2) == asked
+    assert questions(conversations, "c1") == ["one", "three", "three"]
 
 
 def test_conversations_are_listed_by_their_last_question(conversations: Conversations) -> None:

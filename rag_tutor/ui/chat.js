@@ -204,8 +204,13 @@
   // --- What can be done with an answer ---
 
   async function onCopy(turn) {
+    const text = await call("copied", { chat: chat(), turn }).catch(() => "");
+    if (!text) {
+      tell("The answer can't be read any more. Load the page again.");
+      return;
+    }
     try {
-      await navigator.clipboard.writeText(await call("copied", { chat: chat(), turn }));
+      await navigator.clipboard.writeText(text);
       tell("Copied with its sources.");
     } catch {
       tell("The browser doesn't let the page copy. Select the text instead.");
@@ -271,8 +276,13 @@
   }
 
   async function download(id) {
-    const { name, text } = await call("exported", { chat: id });
-    const link = element("a", { download: name, href: URL.createObjectURL(new Blob([text])) });
+    const exported = await call("exported", { chat: id }).catch(() => null);
+    if (!exported) {
+      tell("The conversation couldn't be exported. The terminal shows why.");
+      return;
+    }
+    const href = URL.createObjectURL(new Blob([exported.text]));
+    const link = element("a", { download: exported.name, href });
     link.click();
     URL.revokeObjectURL(link.href);
   }

@@ -34,7 +34,9 @@ document.addEventListener("tutor:do", ({ detail }) => {
   if (events.includes(detail.name)) trigger(detail.name, detail);
 });
 document.addEventListener("tutor:call", ({ detail }) => {
-  server[detail.name](detail.data).then(detail.done, detail.failed);
+  // A function that fails on the server returns nothing here.
+  server[detail.name](detail.data)
+    .then((said) => (said == null ? detail.failed() : detail.done(said)), detail.failed);
 });
 """
 # The conversation that the address names, or else a new one; a question that is asked before
@@ -47,9 +49,13 @@ _CHAT = (
 _WITH_CHAT = f"(question, chat, ...rest) => [question, chat || ({_CHAT}), ...rest]"
 _LOADED = f"() => [{_CHAT}]"
 # What is typed but not sent outlives a reload, which Gradio makes by itself when the server
-# comes back. Kept for this window only: another one has a question of its own.
-_KEEP_QUESTION = "(typed) => { sessionStorage.setItem('rag-tutor:question', typed); }"
+# comes back; while an old one is edited, that is what was typed before. Kept for this window only:
+# another one has a question of its own.
+_KEEP_QUESTION = """(typed, editing, draft) => {
+  sessionStorage.setItem("rag-tutor:question", editing ? draft : typed);
+}"""
 _KEPT_QUESTION = "(typed) => typed || (sessionStorage.getItem('rag-tutor:question') ?? '')"
+_RETURN_QUESTION = "(typed, returned) => typed || returned"
 # What comes late of an answer that was left may overwrite what was opened since.
 _SHOW_AGAIN = """(shown, wanted) => {
   if (shown !== wanted) {
@@ -64,7 +70,7 @@ def chat_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> Callable[[gr
     answering = Answering(tutor, conversations, lambda: live.wait(_FIRST_INDEX_SECONDS))
     desk = Desk(settings.corpus, conversations, answering)
     names = (_text("conversation-id"), _text("shown-id"), _text("following"))
-    kept = (*names, _number(), _number(), _text("draft"))
+    kept = (*names, _number(), _number(), _text("draft"), _text("returned"))
     with gr.Row(elem_id="desk", equal_height=True):
         with gr.Column(elem_id="history", min_width=200):
             fresh = gr.Button("New chat", elem_id="new-chat")
@@ -111,9 +117,9 @@ def _connect(parts: Parts, events: Events, page: gr.Blocks) -> None:
     right upon another.
     """
     bridge, search = parts.bridge, parts.search
-    followed = [parts.following, parts.conversation]
+    followed = [parts.following, parts.conversation, search]
     following = parts.following.change(
-        events.follow, followed, parts.chat, trigger_mode="multiple", **_LONG
+        events.follow, followed, [*parts.chat, parts.listing], trigger_mode="multiple", **_LONG
     )
     sent = [parts.send.click, parts.question.submit]
     asked = [*sent, parts.chatbot.example_select, bridge.suggest, parts.retry.click]
@@ -131,27 +137,31 @@ def _connect(parts: Parts, events: Events, page: gr.Blocks) -> None:
     gr.on(sent, events.ask, asking, parts.page, js=_WITH_CHAT, **_SHORT)
     parts.chatbot.example_select(events.example, known, parts.page, **_SHORT)
     bridge.suggest(events.suggestion, known, parts.page, **_SHORT)
-    parts.retry.click(events.retry, known, parts.page, **_SHORT)
+    parts.retry.click(events.retry, [*known, parts.editing], parts.page, **_SHORT)
     parts.stop.click(events.stop, shown, parts.page, **_SHORT)
     parts.fresh.click(events.fresh, [search, *editing], parts.page, **_SHORT)
     gr.on([page.load, parts.fresh.click], events.examples, None, parts.chatbot, **_SHORT)
     bridge.open(events.open, [search, *editing], parts.page, **_SHORT)
-    bridge.delete(events.delete, shown, parts.page, **_SHORT)
-    bridge.restore(events.restore, shown, parts.page, **_SHORT)
+    bridge.delete(events.delete, [*shown, *editing], parts.page, **_SHORT)
+    bridge.restore(events.restore, [*shown, *editing], parts.page, **_SHORT)
     bridge.refresh(events.refresh, parts.conversation, parts.following, **_SHORT)
     page.load(events.load, parts.conversation, parts.page, js=_LOADED, **_SHORT)
     page.load(None, parts.question, parts.question, js=_KEPT_QUESTION, **_SHORT)
-    parts.question.change(None, parts.question, None, js=_KEEP_QUESTION, **_SHORT)
+    typed = [parts.question, *editing]
+    parts.question.change(None, typed, None, js=_KEEP_QUESTION, **_SHORT)
+    returned = [parts.question, parts.returned]
+    parts.returned.change(None, returned, parts.question, js=_RETURN_QUESTION, **_SHORT)
 
-    search.change(events.search, shown, parts.listing, trigger_mode="always_last", **_SHORT)
-    bridge.rename(events.rename, shown, parts.listing, **_SHORT)
-    edit = [*editing, parts.notice, parts.cancel, parts.question]
+    listed = [parts.listing, parts.status]
+    search.change(events.search, shown, listed, trigger_mode="always_last", **_SHORT)
+    bridge.rename(events.rename, shown, listed, **_SHORT)
+    edit = [*editing, parts.notice, parts.cancel, parts.question, parts.status]
     question = [parts.conversation, parts.question, *editing]
     bridge.edit(events.edit, question, edit, **_SHORT)
     parts.cancel.click(events.cancel_edit, parts.draft, edit, **_SHORT)
     # A second click counts, even while the first one is being answered.
     each = _SHORT | {"trigger_mode": "multiple"}
-    bridge.pick(events.pick, parts.conversation, parts.chosen, **each)
+    bridge.pick(events.pick, parts.conversation, [parts.chosen, parts.status], **each)
     bridge.note(events.note, parts.conversation, parts.note, **each)
 
 

@@ -25,14 +25,16 @@ from rag_tutor.ui import chat_view, history, render
 Update = dict[Any, Any]
 
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
+_ANSWER_GONE = "Its answer was deleted or replaced, maybe in another window. Load the page again."
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The components of the page that change. The first six are kept in the browser unseen.
+    """The components of the page that change. The first seven are kept in the browser unseen.
 
     `shown` is the conversation whose turns are shown: late updates make it another than
-    `conversation`, for a moment.
+    `conversation`, for a moment. `returned` is a question that got no answer; it goes back to the
+    box, if nothing else was typed there since.
     """
 
     conversation: gr.Textbox
@@ -41,6 +43,7 @@ class Parts:
     seen: gr.Number
     editing: gr.Number
     draft: gr.Textbox
+    returned: gr.Textbox
     fresh: gr.Button
     search: gr.Textbox
     deleted: gr.HTML
@@ -67,6 +70,7 @@ class Parts:
             self.seen,
             self.chatbot,
             self.question,
+            self.returned,
             self.status,
             self.newest,
             *buttons,
@@ -132,8 +136,10 @@ class Events:
         """Ask a suggested follow-up."""
         return self._asked(str(event.question), conversation, seen, search)
 
-    def retry(self, conversation: str, seen: int, search: str) -> Update:
+    def retry(self, conversation: str, seen: int, search: str, editing: int) -> Update:
         """Answer the last question again; after a failure its old answer is back."""
+        if editing:
+            return self._failure("Send the edited question first, or cancel.", conversation)
         turns = self.desk.answering.turns(conversation)
         if not turns:
             return self._failure("There is no question to ask again.", conversation)
@@ -149,14 +155,14 @@ class Events:
         update = self._conversation(conversation, search)
         if not taken_back:
             return update
-        given_back = {self.parts.question: taken_back, self.parts.status: _message("Stopped.")}
+        given_back = {self.parts.returned: taken_back, self.parts.status: _message("Stopped.")}
         return update | given_back
 
     def refresh(self, conversation: str) -> str:
         """Follow anew, for a page that has heard nothing for a while."""
         return self._following(conversation) or f"0:{conversation}:{uuid.uuid4().hex}"
 
-    def follow(self, following: str, conversation: str) -> Iterator[Any]:
+    def follow(self, following: str, conversation: str, search: str) -> Iterator[Any]:
         """Show an answer as it is made."""
         turn, _, rest = following.partition(":")
         if not following or not rest.startswith(f"{conversation}:"):
@@ -175,68 +181,100 @@ class Events:
             update = self._chat(conversation)
             if now.stage == "failed":
                 update[self.parts.status] = _message(now.message, failed=True)
-                kept = {each.id for each in self.desk.answering.turns(conversation)}
-                if now.id not in kept:
-                    update[self.parts.question] = now.turn.question
+                turns = self.desk.answering.turns(conversation)
+                if now.turn.question not in [each.turn.question for each in turns]:
+                    update[self.parts.returned] = now.turn.question
+                update[self.parts.listing] = self._listing(conversation, search)
             yield update
 
-    def search(self, conversation: str, search: str) -> str:
+    def search(self, conversation: str, search: str) -> Update:
         """List the conversations that hold some words."""
-        return self._listing(conversation, search)
+        return self._tried(lambda: {self.parts.listing: self._listing(conversation, search)})
 
-    def rename(self, conversation: str, search: str, event: gr.EventData) -> str:
+    def rename(self, conversation: str, search: str, event: gr.EventData) -> Update:
         """Give a conversation another title."""
-        self.desk.conversations.rename(str(event.chat), str(event.title))
-        return self._listing(conversation, search)
 
-    def delete(self, conversation: str, search: str, event: gr.EventData) -> Update:
+        def rename() -> Update:
+            self.desk.conversations.rename(str(event.chat), str(event.title))
+            return {self.parts.listing: self._listing(conversation, search)}
+
+        return self._tried(rename)
+
+    def delete(
+        self, conversation: str, search: str, editing: int, draft: str, event: gr.EventData
+    ) -> Update:
         """Delete a conversation, and offer to undo it."""
         chat = str(event.chat)
-        title = self.desk.conversations.title(chat)
-        self.desk.answering.stop(chat)
-        self.desk.conversations.delete(chat)
         is_open = chat == conversation
-        update = self._open("" if is_open else conversation, search)
-        return update | {self.parts.deleted: history.deleted_html(chat, title, is_open)}
 
-    def restore(self, conversation: str, search: str, event: gr.EventData) -> Update:
+        def delete() -> Update:
+            title = self.desk.conversations.title(chat)
+            self.desk.answering.stop(chat)
+            self.desk.conversations.delete(chat)
+            update = self._open("" if is_open else conversation, search)
+            update |= self._without_edit(editing, draft) if is_open else {}
+            return update | {self.parts.deleted: history.deleted_html(chat, title, is_open)}
+
+        return self._tried(delete)
+
+    def restore(
+        self, conversation: str, search: str, editing: int, draft: str, event: gr.EventData
+    ) -> Update:
         """Undo a deletion; what was open then is open again."""
-        self.desk.conversations.restore(str(event.chat))
-        return self._open(event.chat if event.reopen else conversation, search)
+
+        def restore() -> Update:
+            self.desk.conversations.restore(str(event.chat))
+            if not event.reopen:
+                return self._open(conversation, search)
+            return self._open(event.chat, search) | self._without_edit(editing, draft)
+
+        return self._tried(restore)
 
     def edit(
         self, conversation: str, typed: str, editing: int, draft: str, event: gr.EventData
-    ) -> Any:
+    ) -> Update:
         """Put an earlier question into the question box; what was typed there is kept."""
         parts = self.parts
-        turns = self.desk.answering.turns(conversation)
-        ids = [each.id for each in turns]
-        if int(event.turn) not in ids:
-            return gr.skip()
-        at = ids.index(int(event.turn))
-        return {
-            parts.editing: ids[at],
-            parts.draft: draft if editing else typed,
-            parts.question: turns[at].turn.question,
-            parts.notice: _message(_edit_notice(len(turns) - at - 1)),
-            parts.cancel: gr.update(visible=True),
-        }
+
+        def edit() -> Update:
+            turns = self.desk.answering.turns(conversation)
+            ids = [each.id for each in turns]
+            if int(event.turn) not in ids:
+                return {}
+            at = ids.index(int(event.turn))
+            return {
+                parts.editing: ids[at],
+                parts.draft: draft if editing else typed,
+                parts.question: turns[at].turn.question,
+                parts.notice: _message(_edit_notice(len(turns) - at - 1)),
+                parts.cancel: gr.update(visible=True),
+            }
+
+        return self._tried(edit)
 
     def cancel_edit(self, draft: str) -> Update:
         """Put back what was typed before."""
         return self._without_edit(1, draft)
 
-    def pick(self, conversation: str, event: gr.EventData) -> str:
+    def pick(self, conversation: str, event: gr.EventData) -> Update:
         """The sources of an answer."""
-        saved = self._turn(conversation, event.turn)
-        return chat_view.sources(saved, self.desk.corpus) if saved else ""
+
+        def pick() -> Update:
+            saved = self._turn(conversation, event.turn)
+            shown = chat_view.sources(saved, self.desk.corpus) if saved else ""
+            return {self.parts.chosen: shown}
+
+        return self._tried(pick)
 
     def note(self, conversation: str, event: gr.EventData) -> str:
-        """The note that a passage stands in."""
-        saved = self._turn(conversation, event.turn)
+        """The note that a passage stands in, or why it can't be shown."""
+        try:
+            saved = self._turn(conversation, event.turn)
+        except TutorError as error:
+            return render.missing_note_html("The conversations can't be read", str(error))
         number = int(event.number)
         if not saved or not 0 < number <= len(saved.turn.answer.passages):
-            return ""
+            return render.missing_note_html("No such passage", _ANSWER_GONE)
         return chat_view.note(saved, number, self.desk.corpus)
 
     def _turn(self, conversation: str, turn: Any) -> SavedTurn | None:
@@ -253,6 +291,12 @@ class Events:
         except TutorError as error:
             return self._failure(str(error), conversation)
         return self._conversation(conversation, search)
+
+    def _tried(self, action: Callable[[], Update]) -> Update:
+        try:
+            return action()
+        except TutorError as error:
+            return {self.parts.status: _message(str(error), failed=True)}
 
     def _failure(self, message: str, conversation: str) -> Update:
         """Say what failed; an answer in the making is followed on."""
@@ -291,6 +335,7 @@ class Events:
         busy = chat_view.is_busy(now)
         return {
             parts.shown: conversation,
+            parts.returned: "",
             parts.seen: len(turns),
             parts.chatbot: chat_view.messages(turns, now, corpus),
             parts.newest: chat_view.newest_sources(turns, corpus),

@@ -416,7 +416,7 @@ def _with_marks(rendered: str) -> str:
             # A sign inside an address is lost; the mark then ends with its block.
             inside = False
             parts.append(part)
-        elif inside and part and not part.startswith("<") and "\n" not in part[:1]:
+        elif inside and part.strip() and not part.startswith("<"):
             parts.append(f"<mark>{part}</mark>")
         else:
             parts.append(part)
