@@ -25,6 +25,8 @@ _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _QUOTED = "From your notes:\n\n"
 _DISAGREE = "Your notes disagree:\n\n"
 _ENDS = (".", "!", ".”", '."', ".)", "$", "`")
+# What the notes say can be checked; whether that means yes or no can't.
+_VERDICT = re.compile(r"\A(?:yes|no),\s+(.)", re.IGNORECASE)
 _MAX_FAILURES = 2
 
 
@@ -44,26 +46,29 @@ class Part:
 def checked_parts(pieces: Iterator[str], grounding: Grounding) -> Iterator[Part]:
     """What the passages support of a text that arrives in pieces, a sentence at a time.
 
-    After the second sentence that isn't supported, or a repetition, nothing more is read: a small
-    model that has left the notes seldom comes back.
+    A "Yes," or "No," before a sentence is left out. After the second sentence that isn't supported,
+    or a repetition, nothing more is read: a small model that has left the notes seldom comes back.
     """
     said: set[str] = set()
     lead, failures = "", 0
     for sentence in _sentences(pieces):
+        sentence = _VERDICT.sub(lambda found: found[1].upper(), sentence)
         bare = bare_sentence(sentence)
         if bare.endswith(":"):
             lead = bare
             continue
         if not bare:
             continue
-        if any(bare in earlier for earlier in said):
+        is_item = bool(LIST_MARK.match(sentence))  # one may be a part of another's words
+        if bare in said or (not is_item and any(bare in earlier for earlier in said)):
             return
         said.add(bare)
         # Whether the notes answer is decided before; the model says too often that they don't.
         if bare.startswith(MISSING):
             continue
         part = _supported(sentence, bare, grounding)
-        if part and lead and part.form in ("item", "code") and grounding.knows(lead):
+        is_led = part and lead and part.form in ("item", "code")
+        if part and is_led and grounding.introduces(lead, part.citations[0]):
             part = Part(part.form, f"{lead}\n\n{part.text}", part.citations)
         lead = ""
         if part:
@@ -100,10 +105,10 @@ def _item(quote: str) -> str:
     first, *below = quote.split("\n")
     name = label_of(first)
     if not name:
-        return " ".join(bare_sentence(quote).split())
+        return " ".join(LIST_MARK.sub("", quote.strip(), count=1).split())
     said = ""
     for line in filter(str.strip, below):
-        text = bare_sentence(line).lstrip("> ")
+        text = LIST_MARK.sub("", line.strip(), count=1).lstrip("> ")
         said = f"{said.rstrip('.')}; {text}" if said and LIST_MARK.match(line) else f"{said} {text}"
     return f"**{name}**: {' '.join(said.split())}" if said else name
 
@@ -135,7 +140,8 @@ def _supported(sentence: str, bare: str, grounding: Grounding) -> Part | None:
     if LIST_MARK.match(sentence):
         return Part("item", f"- {bare} {markers}", citations)
     # Without its end it is a title, or was cut off.
-    return Part("sentence", f"{bare} {markers}", citations) if bare.endswith(_ENDS) else None
+    is_whole = bare.rstrip("*_").endswith(_ENDS)
+    return Part("sentence", f"{bare} {markers}", citations) if is_whole else None
 
 
 def _sentences(pieces: Iterator[str]) -> Iterator[str]:

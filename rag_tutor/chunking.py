@@ -105,7 +105,10 @@ def searchable_text(chunk: Chunk) -> SearchableText:
 
 def is_title(chunk: Chunk, span: Span) -> bool:
     """Whether a sentence of a chunk is one of its titles, which can be long and look like one."""
-    line = clean_heading(chunk.text[slice(*span)])
+    sentence = chunk.text[slice(*span)]
+    line = clean_heading(sentence)
+    if LIST_MARK.match(sentence):
+        return line in chunk.heading  # an item may well be a word of its heading
     return any(line and line in heading for heading in chunk.heading)
 
 

@@ -19,14 +19,14 @@ from rag_tutor.domain import Chunk, Citation, Message, Passage, Span, Support, T
 from rag_tutor.sentences import LIST_MARK, TABLE_RULE, sentence_spans
 from rag_tutor.words import claim_words, numbers, share_in_order
 
-MARKER = re.compile(r"[ \t]*\[(?P<numbers>\d{1,3}(?:,\s*\d{1,3})*)\]")
+# Not "[0, 1]", which is an interval.
+MARKER = re.compile(r"[ \t]*\[(?P<numbers>[1-9]\d{0,2}(?:,\s*[1-9]\d{0,2})*)\]")
 MISSING = "Your notes don't say"
 # Words that join what is quoted, and claim nothing of their own.
 JOINING = frozenset(
     claim_words(
-        "with both same first second one two say says said note notes mean means called example"
-        " therefore hence thus because whereas while however instead also make makes made give"
-        " gives given use uses used come comes include includes including follow follows following"
+        "say says said note notes mean means called example therefore hence thus because whereas"
+        " while however instead also include includes including follow follows following"
     )
 )
 _MIN_WORDS = 2
@@ -43,15 +43,20 @@ _OPEN_SUBJECT = re.compile(
 )
 _IN_ORDER = 0.5
 
-_OPENING = re.compile(r"\A(?:yes|no|by contrast|instead|however|so|then)\b,?\s+", re.IGNORECASE)
+_OPENING = re.compile(
+    r"\A(?:(?:by contrast|instead|however|so|then)\b,?"
+    r"|(?:one|another|the other) note (?:says|gives)(?: that)?"
+    r"|both notes (?:say|give)(?: that)?)\s+",
+    re.IGNORECASE,
+)
 _LABEL = re.compile(r"[^.:]{1,60}:\s")
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nor|neither|without|cannot)\b|n['’]t\b", re.IGNORECASE
 )
-# In code, brackets with a number are the code's own.
-_MARKER_OR_CODE = re.compile(
-    rf"(?P<code>(?P<fence>`+|~{{3,}}).+?(?P=fence))|{MARKER.pattern}", re.DOTALL
-)
+# In code and in formulas on lines of their own, brackets with a number are not ours.
+_OWN_BRACKETS = r"(?P<code>(?P<fence>`+|~{3,}|\$\$).+?(?P=fence))"
+_MARKER_OR_CODE = re.compile(rf"{_OWN_BRACKETS}|{MARKER.pattern}", re.DOTALL)
+_BRACKET_OR_CODE = re.compile(rf"{_OWN_BRACKETS}|\[(?=\d[\d,\s]*\])", re.DOTALL)
 _CODE = re.compile(r"(?:```|~~~)[^\n]*\n(.*?)\n?\s*(?:```|~~~)", re.DOTALL)
 
 _SYSTEM = (
@@ -112,6 +117,8 @@ class _Statement:
             return 0.0
         if added and not self.columns and not self._leaves_room(set(own)):
             return 0.0
+        if _NEGATION.search(claim) and not _NEGATION.search(self.citation.quote):
+            return 0.0  # the "not" of a heading negates no sentence below it
         if self.columns and not self._names_column(frozenset(claimed)):
             return 0.0
         in_order = share_in_order(own, self.words)
@@ -178,10 +185,19 @@ class Grounding:
         ranked = sorted(best, key=lambda number: -best[number][0])
         return {number: best[number][1] for number in ranked}
 
-    def knows(self, text: str) -> bool:
-        """Whether each word of a text, which claims nothing by itself, is one of the passages'."""
-        known = JOINING.union(*({*each.words, *each.context} for each in self._statements))
-        return known.issuperset(claim_words(text))
+    def introduces(self, lead: str, citation: Citation) -> bool:
+        """Whether all words of a line that leads to a cited item or code stand above that: in its
+        headings, its label, or the sentence before the list that it is in.
+        """
+        places = [(each.citation.number, each.citation.start) for each in self._statements]
+        at = places.index((citation.number, citation.start))
+        known = JOINING | self._statements[at].context
+        while at and places[at - 1][0] == citation.number:
+            at -= 1
+            if not LIST_MARK.match(self._statements[at].citation.quote):
+                known |= {*self._statements[at].words}
+                break
+        return known.issuperset(claim_words(lead))
 
     def _find_code(self, code: str) -> tuple[Citation, ...]:
         wanted = _one_line(code)
@@ -237,8 +253,10 @@ def bare_sentence(text: str) -> str:
 
 
 def escape_markers(text: str) -> str:
-    """Keep a "[3]" that stands in a note from being taken for a marker; it looks the same."""
-    return re.sub(r"\[(?=\d[\d,\s]*\])", "[\u2060", text)
+    """Keep a "[3]" that stands in a note from being taken for a marker; it looks the same. In code
+    it isn't taken for one.
+    """
+    return _BRACKET_OR_CODE.sub(lambda found: found["code"] or "[\u2060", text)
 
 
 def closest_headings(passages: Sequence[Passage]) -> dict[str, int]:

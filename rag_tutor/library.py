@@ -55,7 +55,9 @@ def rename_note(folder: Path, document_id: str, new_name: str) -> str:
         new_name += ending
     new = resolve(folder, new_name, kinds)
     is_other_case_only = new.parent == old.parent and new.name.casefold() == old.name.casefold()
-    if is_taken(new) and not is_other_case_only:
+    # Where case counts, the other spelling may be another note.
+    is_same = is_other_case_only and (not new.exists() or new.samefile(old))
+    if is_taken(new) and not is_same:
         raise CorpusError(f"There is a note named {new_name} already. Choose another name.")
     try:
         new.parent.mkdir(parents=True, exist_ok=True)

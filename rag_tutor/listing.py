@@ -182,6 +182,8 @@ def _section_items(chunks: Sequence[Chunk], heading: tuple[str, ...]) -> list[It
         if clean_heading(line := chunk.text.split("\n", 1)[0]) == title
         and not _STRUCTURAL.fullmatch(title)
     ]
+    if len(titles) < sum(not _STRUCTURAL.fullmatch(title) for title in below):
+        return []  # a sub-heading without text of its own stands in no chunk: no list is whole
     # Questions that stand below each other are a list of exercises, not of answers.
     if len(titles) >= _FEWEST and not any(
         item.text.rstrip("*_` ").endswith("?") for item in titles

@@ -16,6 +16,17 @@ from rag_tutor.words import STOPWORDS, content_words
 _LETTERS_FOR_ONE_SLIP = 5
 _LETTERS_FOR_TWO_SLIPS = 9
 _WORD = re.compile(r"[^\W\d_]+")
+# What makes another word of a term, often its opposite: a note on the one doesn't mean the other.
+_BEGINNINGS = (
+    ("hypo", "hyper"),
+    ("micro", "macro"),
+    ("inter", "intra"),
+    ("endo", "exo", "ecto"),
+    ("homo", "hetero"),
+    ("ante", "anti"),
+    ("iso", "ana", "cata", "meta"),
+)
+_ENDINGS = (("ane", "ene", "yne"), ("ite", "ate", "ide"), ("ase", "ose"))
 
 
 def corrected(question: str, spellings: Mapping[str, int], vocabulary: Set[str]) -> str:
@@ -25,7 +36,8 @@ def corrected(question: str, spellings: Mapping[str, int], vocabulary: Set[str])
     `vocabulary` are the same words stemmed. A word is misspelt if no note has it in any form, it
     isn't one of the common words of English, and notes have one that begins alike and differs by
     one slip, or in long words two: a letter left out, added, exchanged, or swapped with the next
-    (optimal string alignment, by rapidfuzz). Of those equally near the most frequent one is taken.
+    (optimal string alignment, by rapidfuzz). Of those equally near the most frequent one is taken;
+    never another term, as hyperglycemia is for hypoglycemia.
     """
     return _WORD.sub(lambda match: _meant(match[0], spellings, vocabulary), question)
 
@@ -39,10 +51,33 @@ def _meant(word: str, spellings: Mapping[str, int], vocabulary: Set[str]) -> str
     slips = 1 if len(word) < _LETTERS_FOR_TWO_SLIPS else 2
     alike = [other for other in spellings if other[0] == lower[0]]
     near = process.extract(lower, alike, scorer=OSA.distance, score_cutoff=slips, limit=None)
+    near = [found for found in near if not _is_other_term(lower, found[0])]
     best = min(near, key=lambda found: (found[1], -spellings[found[0]]), default=None)
     if not best:
         return word
     return best[0].title() if word.istitle() else best[0]
+
+
+def _is_other_term(one: str, other: str) -> bool:
+    """Whether two words differ by a beginning or an ending that makes another term."""
+
+    def rests(word: str) -> set[tuple[int, str]]:
+        beginnings = [
+            (kind, word[len(each) :])
+            for kind, group in enumerate(_BEGINNINGS)
+            for each in group
+            if word.startswith(each)
+        ]
+        bare = word.removesuffix("s")
+        endings = [
+            (-1 - kind, bare[: -len(each)])
+            for kind, group in enumerate(_ENDINGS)
+            for each in group
+            if bare.endswith(each)
+        ]
+        return {*beginnings, *endings}
+
+    return bool(rests(one) & rests(other))
 
 
 @functools.cache

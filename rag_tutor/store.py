@@ -127,8 +127,9 @@ class Store:
 
     @functools.cached_property
     def spellings(self) -> Mapping[str, int]:
-        """The words of the chunks in lower case, and how often they stand there."""
-        return Counter(word for chunk in self.chunks for word in words(chunk.text))
+        """The words of the chunks and headings in lower case, and how often they stand there."""
+        texts = (" ".join([*chunk.heading, chunk.text]) for chunk in self.chunks)
+        return Counter(word for text in texts for word in words(text))
 
 
 def current_build(index: Path) -> str:

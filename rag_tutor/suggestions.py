@@ -41,7 +41,7 @@ def starting_questions(tutor: Tutor) -> list[str]:
     asked = (question_about(heading, "", "", capitals) for heading in headings)
     found = list(dict.fromkeys(filter(None, asked)))
     if len(found) < _STARTING:
-        found += _answered_headings(tutor, build)
+        found = list(dict.fromkeys([*found, *_answered_headings(tutor, build)]))
     return random.sample(found, min(_STARTING, len(found)))
 
 

@@ -13,6 +13,9 @@ from rag_tutor.asking import asks_for_much, asks_for_several
         ("What are rocks?", False),
         ("What are the differences between the kinds of rock?", False),
         ("Why is marble hard?", False),
+        ("What kind of rock is marble?", False),
+        ("Does every volcano erupt?", False),
+        ("Which types of rock are there?", True),
     ],
 )
 def test_a_question_asks_for_several_or_for_one(question: str, several: bool) -> None:

@@ -173,3 +173,64 @@ def test_an_answer_only_grows(written: list[str]) -> None:
     texts = [joined(parts[:count]) for count in range(len(parts) + 1)]
     assert all(later.startswith(text) for text, later in itertools.pairwise(texts))
     assert all(part.citations for part in parts)
+
+
+@pytest.mark.parametrize(
+    ("note", "written", "shown"),
+    [
+        (
+            "Supervised learning requires labels.",
+            "No, supervised learning requires labels. [1]",
+            "Supervised learning requires labels. [1]",
+        ),
+        (
+            "No planet has more rings than Saturn.",
+            "No planet has more rings than Saturn. [1]",
+            "No planet has more rings than Saturn. [1]",
+        ),
+        (
+            "The sigmoid maps any value to [0, 1], the range of probabilities.",
+            "The sigmoid maps any value to [0, 1]. [1]",
+            "The sigmoid maps any value to [0, 1]. [1]",
+        ),
+        (
+            "- JavaScript\n- Java\n- Python\n",
+            "- JavaScript [1]\n- Java [1]\n- Python [1]",
+            "- JavaScript [1]\n- Java [1]\n- Python [1]",
+        ),
+        (
+            "**Plants make sugar from light.**",
+            "**Plants make sugar from light.** [1]",
+            "**Plants make sugar from light.** [1]",
+        ),
+        (
+            "Advantages of trees:\n\n- fast\n- cheap\n\nDisadvantages of trees:\n\n- unstable\n",
+            "Disadvantages of trees:\n- fast [1]",
+            "- fast [1]",
+        ),
+        (
+            "Advantages of trees:\n\n- fast\n- cheap\n\nDisadvantages of trees:\n\n- unstable\n",
+            "Disadvantages of trees:\n- unstable [1]",
+            "Disadvantages of trees:\n\n- unstable [1]",
+        ),
+    ],
+    ids=[
+        "a verdict that nothing supports",
+        "no, as part of the sentence",
+        "an interval",
+        "an item within another's word",
+        "a sentence in bold",
+        "the lead of another list",
+        "the list's own lead",
+    ],
+)
+def test_what_is_shown_beside_a_note(note: str, written: str, shown: str) -> None:
+    passages = [Passage(Chunk("note.md", ("Note",), 0, len(note), note), 1.0, ("dense",))]
+    assert joined(list(checked_parts(letters(written), Grounding(passages)))) == shown
+
+
+def test_an_interval_in_an_item_of_the_notes_stays() -> None:
+    text = "- Probability: a number in [0, 1]"
+    passage = Passage(Chunk("note.md", ("Note",), 0, len(text), text), 1.0, ("dense",))
+    (part,) = listed_parts("Terms", [Citation(1, passage, 0, len(text), "quoted")])
+    assert part.text.replace("\u2060", "") == f"Terms:\n\n{text} [1]"

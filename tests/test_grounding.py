@@ -9,7 +9,15 @@ from rag_tutor.chunking import chunk_document, searchable_text
 from rag_tutor.corpus import read_document, scan_corpus
 from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
 from rag_tutor.evidence import rank_evidence, select_evidence, statement_spans
-from rag_tutor.grounding import MARKER, MISSING, Grounding, prompt, quotation, without_markers
+from rag_tutor.grounding import (
+    MARKER,
+    MISSING,
+    Grounding,
+    claimed_numbers,
+    prompt,
+    quotation,
+    without_markers,
+)
 from rag_tutor.ui.render import answer_markdown
 from tests.fakes import HashedEncoder
 
@@ -410,3 +418,31 @@ def test_a_bracketed_number_of_a_note_is_shown_as_it_is() -> None:
     shown = answer_markdown(turn, 0)
     assert "[\u20603]" in shown
     assert shown.count('class="citation"') == 1
+
+
+@pytest.mark.parametrize(
+    ("note", "claim"),
+    [
+        ("A mammal's heart has four chambers.", "A mammal's heart has two chambers."),
+        ("The first law speaks of energy.", "The second law speaks of energy."),
+        ("Twins have different blood groups.", "Twins have the same blood groups."),
+        ("Aspirin is given after a stroke.", "Aspirin is given with a stroke."),
+        ("Insulin is used by cells of the body.", "Insulin makes cells of the body."),
+        ("An enzyme works above 60 degrees.", "No enzyme works above 60 degrees."),
+    ],
+)
+def test_a_word_that_makes_another_statement_is_not_supported(note: str, claim: str) -> None:
+    grounding = Grounding([passage(note)])
+    assert grounding.find(note)
+    assert not grounding.find(claim)
+
+
+def test_the_not_of_a_heading_negates_no_sentence_below_it() -> None:
+    grounding = Grounding([passage("K-means needs round clusters.", ("When not to use k-means",))])
+    assert not grounding.find("K-means does not need round clusters.")
+
+
+def test_brackets_in_code_and_formulas_are_no_markers() -> None:
+    block, code = "$$\nx[2] + y[3]\n$$", "Write `floors[2]` for the top floor."
+    assert claimed_numbers(quotation(citation_of(block, block))) == [1]
+    assert quotation(citation_of(code, code)) == f"> - {code} [1]"

@@ -64,6 +64,15 @@ def test_a_renamed_note_keeps_its_ending_and_its_text(corpus: Path) -> None:
     assert scan_corpus(corpus)[0] == ["History.md", "term 2/cells.md"]
 
 
+def test_another_note_of_the_same_letters_is_not_overwritten(corpus: Path) -> None:
+    (corpus / "History.txt").write_text("mine")
+    if (corpus / "history.txt").read_text() == "mine":
+        pytest.skip("this disk makes no difference between small and capital letters")
+    with pytest.raises(CorpusError, match="already"):
+        rename_note(corpus, "history.txt", "History.txt")
+    assert (corpus / "History.txt").read_text() == "mine"
+
+
 def test_a_renamed_pdf_is_not_converted_again(corpus: Path) -> None:
     files.write_pdf(corpus / "ice.pdf", [["A glacier is a body of ice."]])
     convert_missing(corpus, ["ice.pdf"])

@@ -200,3 +200,21 @@ class SternReader(WordReader):
         self, question: str, texts: Sequence[str], sentences: Sequence[Sequence[Span]]
     ) -> list[Reading]:
         return [Reading(-3.0, ()) for _ in texts]
+
+
+def test_a_list_that_would_lack_a_sub_heading_is_none() -> None:
+    long = " ".join(["Magma cools below the ground, and crystals grow in it."] * 40)
+    note = (
+        f"# Rocks\n\n## Kinds of rock\n\n### Igneous\n\n#### Below the ground\n\n{long}\n\n"
+        f"### Sedimentary\n\nFrom sand.\n\n### Metamorphic\n\nFrom other rock.\n"
+    )
+    chunks = chunks_of(note)
+    found = listings_around([Passage(chunks[-1], 1.0, ())], lambda _: chunks)
+    assert not [each for each in found if each.heading[-1] == "Kinds of rock"]
+
+
+def test_an_item_that_is_a_word_of_its_heading_is_an_item() -> None:
+    note = "# DNA, RNA and proteins\n\nThey are:\n\n1. DNA\n2. RNA\n3. Lipids\n"
+    chunks = chunks_of(note)
+    (listing,) = listings_around([Passage(chunks[0], 1.0, ())], lambda _: chunks)
+    assert [item.text for item in listing.items] == ["1. DNA", "2. RNA", "3. Lipids"]

@@ -39,3 +39,18 @@ def test_other_words_stay_as_they_were_typed(question: str) -> None:
 def test_of_two_words_equally_near_the_more_frequent_one_is_meant() -> None:
     spellings = {"kinases": 1, "kineses": 7}
     assert corrected("what are kinuses", spellings, frozenset()) == "what are kineses"
+
+
+@pytest.mark.parametrize(
+    ("typed", "of_the_notes"),
+    [
+        ("hypoglycemia", "hyperglycemia"),
+        ("intracellular", "intercellular"),
+        ("microeconomics", "macroeconomics"),
+        ("exothermic", "endothermic"),
+        ("nitrite", "nitrate"),
+        ("alkenes", "alkanes"),
+    ],
+)
+def test_a_term_is_no_slip_of_its_opposite(typed: str, of_the_notes: str) -> None:
+    assert corrected(typed, {of_the_notes: 9}, frozenset()) == typed

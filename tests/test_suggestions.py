@@ -33,6 +33,12 @@ def test_questions_in_the_notes_are_used_as_they_are(make_tutor: MakeTutor, corp
     assert set(found) <= known
 
 
+def test_no_starting_question_is_offered_twice(make_tutor: MakeTutor) -> None:
+    found = starting_questions(make_tutor())
+    assert found
+    assert len(set(found)) == len(found)
+
+
 def test_other_headings_become_questions_that_the_notes_answer(
     make_tutor: MakeTutor, corpus: Path, index: Path, encoder: HashedEncoder
 ) -> None:
