@@ -29,7 +29,7 @@ from ir_measures import R, nDCG
 from rag_tutor.chunking import searchable_text
 from rag_tutor.config import Settings, cache_folder
 from rag_tutor.corpus import read_document
-from rag_tutor.domain import Chunk, Passage, Turn
+from rag_tutor.domain import Answer, Chunk, Passage, Turn
 from rag_tutor.evaluation import DEPTH, Judgement, judge, read_items, summarise
 from rag_tutor.indexing import update_index
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Weights
@@ -44,6 +44,7 @@ RESULTS = HERE / "results"
 PUBLIC_DEPTH = 300
 RANK_CONSTANT = 60
 SEED = 7
+NOTHING = Answer("", (), (), refused=False)
 
 Search = Callable[[str, Sequence[Turn]], Turn]
 
@@ -133,6 +134,9 @@ def notes_tables(files: Sequence[Path], variants: Sequence[Variant]) -> str:
         groups = summarise(judgements)
         if variant == EVERYTHING or not variant.spelling:
             groups["questions, misspelt"] = summarise(judge([misspelt], search))["questions"]
+        if variant == EVERYTHING or not variant.rewriting:
+            changed = summarise(judge(files, after_others(files, search), compare=False))
+            groups["questions, after another topic"] = changed["questions"]
         for group, found in groups.items():
             if group == "follow-ups, as typed":
                 continue
@@ -153,6 +157,22 @@ def misspell(files: Iterable[Path]) -> Iterator[str]:
         at = chance.randrange(1, len(word) - 1)
         slip = word[:at] + word[at + 1] + word[at] + word[at + 2 :]
         yield json.dumps(item | {"question": item["question"].replace(word, slip)})
+
+
+def after_others(files: Iterable[Path], search: Search) -> Search:
+    """The search for a question that is asked somewhere in a conversation about other things."""
+    items = [item for path in files for item in read_items(path)]
+    said = [
+        [Turn(turn["question"], turn.get("standalone", turn["question"]), NOTHING) for turn in each]
+        for each in (item["turns"] for item in items if "turns" in item)
+    ]
+    chance = random.Random(SEED)
+
+    def asked(question: str, history: Sequence[Turn]) -> Turn:
+        before = chance.choice(said)
+        return search(question, before[: chance.randint(1, len(before))])
+
+    return asked
 
 
 def drop_headings(index: Path, plain: Path) -> None:
@@ -225,11 +245,9 @@ def read_queries(folder: Path) -> tuple[dict[str, str], list[ir_measures.Qrel]]:
 
 
 def documents(turn: Turn) -> list[tuple[str, float]]:
-    """The documents found, each with the score of its best passage."""
-    best: dict[str, float] = {}
-    for passage in turn.answer.passages:
-        best.setdefault(passage.chunk.document_id.removesuffix(".md"), passage.score)
-    return list(best.items())
+    """The documents found in the order of their best passages, each with a score that falls."""
+    names = [each.chunk.document_id.removesuffix(".md") for each in turn.answer.passages]
+    return [(name, 1 / rank) for rank, name in enumerate(dict.fromkeys(names), start=1)]
 
 
 def chunking_table(folder: Path, variant: Variant) -> str:

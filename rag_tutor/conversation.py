@@ -2,6 +2,7 @@
 knows nothing of how passages are found.
 """
 
+import math
 import re
 from collections.abc import Sequence, Set
 
@@ -14,10 +15,28 @@ MAX_QUESTION_CHARACTERS = 2_000
 _CARRIED = 0.06
 _MAX_CARRIED = 5
 _MAX_TURNS = 12
+# A question that leans on the conversation less than this is one of its own.
+_LEANING = 0.15
+# Of the features below: a logistic regression, which training/fit_leaning.py makes.
+_INTERCEPT = -0.180
+_COEFFICIENTS = (0.604, -0.559, 1.895, 3.332)
+_MANY_WORDS = 8
+_LEAST_CHANCE = 0.001
 
 _NEW_TOPIC = re.compile(
     r"\b(?:different|new|another|other|next|change of) (?:topic|question|subject)\b"
     r"|\bbtw\b|\bby the way\b|^\W*something else\b",
+    re.IGNORECASE,
+)
+_REFERS_BACK = re.compile(
+    r"\b(?:it|its|it's|they|them|their|theirs|this|those|these|former|latter|ones|both|he|she|his"
+    r"|him|her|second|first|third|other|same|such|there|two|else|instead|then)\b"
+    r"|\bthat\b(?! (?:\w+ )?(?:is|are|was|were|has|have|keeps?|mention|can|my|the)\b)",
+    re.IGNORECASE,
+)
+_GOES_ON = re.compile(
+    r"^\W*(?:and|but|so|or|then|ok|okay|what about|how about|also|why|how so|thanks|hm|no|fine"
+    r"|interesting|cool|great)\b",
     re.IGNORECASE,
 )
 
@@ -55,7 +74,8 @@ def standalone_question(
 
     It is followed, in brackets, by the words of the conversation that a person would take over
     in writing it so that it stands alone, as far as they are in the `vocabulary` of the notes
-    (stemmed). No word is invented. What announces a new topic is returned as it is.
+    (stemmed). No word is invented. What announces a new topic, or hardly leans on what was said,
+    is returned as it is.
     """
     if not history or _NEW_TOPIC.search(question):
         return question
@@ -68,8 +88,29 @@ def standalone_question(
             known |= stems
             carried.append((word, probability))
     best = sorted(carried, key=lambda pair: -pair[1])[:_MAX_CARRIED]
+    if not best or leaning(question, best[0][1]) < _LEANING:
+        return question
     kept = [pair[0] for pair in carried if pair in best]
-    return f"{question} ({' '.join(kept)})" if kept else question
+    return f"{question} ({' '.join(kept)})"
+
+
+def leaning(question: str, chance: float) -> float:
+    """The probability that a question can't be understood without the conversation before it;
+    `chance` is that of the word of it which is likeliest to be carried over.
+    """
+    terms = zip(_COEFFICIENTS, leaning_features(question, chance), strict=True)
+    score = _INTERCEPT + sum(coefficient * feature for coefficient, feature in terms)
+    return 1 / (1 + math.exp(-score))
+
+
+def leaning_features(question: str, chance: float) -> tuple[float, ...]:
+    """The logit of the chance, the number of content words, whether a word of the question refers
+    back, and whether it begins as if it went on.
+    """
+    logit = math.log((chance + _LEAST_CHANCE) / (1 - chance + _LEAST_CHANCE))
+    count = min(len(content_words(question)), _MANY_WORDS)
+    refers, goes_on = _REFERS_BACK.search(question), _GOES_ON.search(question)
+    return logit, float(count), float(bool(refers)), float(bool(goes_on))
 
 
 def conversation_text(said: Sequence[str]) -> str:

@@ -49,6 +49,11 @@ def test_a_new_topic_takes_nothing_with_it(question: str) -> None:
     assert standalone(question, "how does a Mitochondrion work") == question
 
 
+def test_a_question_that_needs_nothing_from_before_takes_nothing_over() -> None:
+    question = "Which membrane surrounds the chloroplast inside a plant cell?"
+    assert standalone(question, "how does a Mitochondrion work") == question
+
+
 def test_the_first_question_stays_as_typed() -> None:
     assert standalone("and why is that?") == "and why is that?"
 
