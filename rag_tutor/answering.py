@@ -66,15 +66,21 @@ class _Job:
 class Answering:
     """Answers the questions of all conversations, in the order in which they are asked.
 
-    `await_index` blocks until the first index is there, or can't be made.
+    `await_index` blocks until the first index is there, or can't be made; `settle_index` until a
+    change of the notes is in it, if that won't take long.
     """
 
     def __init__(
-        self, tutor: Tutor, conversations: Conversations, await_index: Callable[[], object]
+        self,
+        tutor: Tutor,
+        conversations: Conversations,
+        await_index: Callable[[], object],
+        settle_index: Callable[[], object],
     ) -> None:
         self.tutor = tutor
         self.conversations = conversations
         self._await_index = await_index
+        self._settle_index = settle_index
         self._changed = threading.Condition()
         self._jobs: dict[int, _Job] = {}
         self._failed: Progress | None = None
@@ -199,7 +205,7 @@ class Answering:
         saved = self.conversations.turns(turn.conversation)
         earlier = takewhile(lambda each: each.id != turn.id, saved)
         history = [each.turn for each in earlier if each.turn.answer.text]
-        job.hashes = self._first_store(job).manifest.documents
+        job.hashes = self._newest_store(job).manifest.documents
         replies = cast("Generator[Reply]", self.tutor.reply(turn.turn.question, history))
         with closing(replies):
             for reply in replies:
@@ -207,7 +213,8 @@ class Answering:
                     return
         self._suggest(job, history)
 
-    def _first_store(self, job: _Job) -> Store:
+    def _newest_store(self, job: _Job) -> Store:
+        self._settle_index()
         try:
             return self.tutor.store
         except IndexMissingError:

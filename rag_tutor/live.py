@@ -123,6 +123,17 @@ class LiveIndex:
             self._changed.wait_for(lambda: not self._wanted and not self._state.is_busy, seconds)
         return self._state
 
+    def settle(self, seconds: float) -> None:
+        """Wait for an update that will be in within so many seconds, as far as that is known."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: (
+                    (not self._wanted and not self._state.is_busy)
+                    or (self._state.seconds_left or 0) > seconds
+                ),
+                seconds,
+            )
+
     def _want(self, wish: _Wish) -> None:
         with self._changed:
             self._wanted.add(wish)

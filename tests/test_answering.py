@@ -11,8 +11,9 @@ from rag_tutor.answering import Answering, Progress
 from rag_tutor.conversations import Conversations
 from rag_tutor.domain import Generator, Message
 from rag_tutor.errors import ConversationError, ModelUnavailableError
+from rag_tutor.indexing import update_index
 from tests.conftest import MakeTutor
-from tests.fakes import ScriptedGenerator
+from tests.fakes import HashedEncoder, ScriptedGenerator
 
 CROWNED = "Napoleon was crowned emperor in 1804 in Paris."
 STORMING = "The French Revolution began in 1789 with the storming of the Bastille."
@@ -59,7 +60,7 @@ def conversations(tmp_path: Path) -> Conversations:
 @pytest.fixture
 def make_answering(make_tutor: MakeTutor, conversations: Conversations) -> MakeAnswering:
     def make(generator: Generator | None = None) -> Answering:
-        return Answering(make_tutor(generator), conversations, lambda: None)
+        return Answering(make_tutor(generator), conversations, lambda: None, lambda: None)
 
     return make
 
@@ -237,6 +238,19 @@ def test_a_question_asked_before_there_is_an_index_waits_for_it(
         stages.append(answering.running("c").stage)
         pointer.write_bytes(build)
 
-    answering = Answering(make_tutor(ScriptedGenerator(CROWNED)), conversations, build_index)
+    tutor = make_tutor(ScriptedGenerator(CROWNED))
+    answering = Answering(tutor, conversations, build_index, lambda: None)
     assert CROWNED in answer(answering, "c", QUESTION).turn.answer.text
     assert stages == ["indexing"]
+
+
+def test_a_question_waits_for_the_note_that_was_saved_right_before(
+    make_tutor: MakeTutor, conversations: Conversations, corpus: Path, index: Path
+) -> None:
+    (corpus / "history.txt").write_text("Charlemagne was crowned emperor in Aachen in 813.")
+
+    def settle() -> None:
+        update_index(corpus, index, HashedEncoder())
+
+    answering = Answering(make_tutor(ScriptedGenerator()), conversations, lambda: None, settle)
+    assert "in 813" in answer(answering, "c", "When was Charlemagne crowned?").turn.answer.text

@@ -105,6 +105,16 @@ def test_a_folder_that_is_moved_away_and_comes_back_is_seen(
     assert "Quarks" in found(tutor, "quark particle")
 
 
+def test_a_change_that_is_soon_in_is_waited_for(
+    live: LiveIndex, tutor: Tutor, corpus: Path
+) -> None:
+    live.wait(PATIENCE)
+    (corpus / "physics.md").write_text("# Quarks\n\nA quark is a tiny particle.\n")
+    live.update()
+    live.settle(PATIENCE)
+    assert "quark" in found(tutor, "quark particle")
+
+
 def test_questions_are_answered_while_it_is_built(
     live: LiveIndex, tutor: Tutor, corpus: Path, gated: GatedEncoder
 ) -> None:

@@ -18,6 +18,8 @@ from rag_tutor.ui import chat_view, render
 from rag_tutor.ui.chat_events import Desk, Events, Parts, script_functions
 
 _FIRST_INDEX_SECONDS = 3600.0
+# A question right after a note was saved is to be answered from it.
+_SETTLING_SECONDS = 5.0
 _WELCOME = "## What would you like to understand?\n\nEvery answer comes from your own notes."
 _SOURCES_HEAD = (
     '<h2 id="sources-title">Sources</h2>'
@@ -67,7 +69,12 @@ _SHOW_AGAIN = """(shown, wanted) => {
 def chat_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> Callable[[gr.Blocks], None]:
     """Build the chat page; what it returns connects it to the page that it is a part of."""
     conversations = Conversations(settings.conversations_file)
-    answering = Answering(tutor, conversations, lambda: live.wait(_FIRST_INDEX_SECONDS))
+    answering = Answering(
+        tutor,
+        conversations,
+        await_index=lambda: live.wait(_FIRST_INDEX_SECONDS),
+        settle_index=lambda: live.settle(_SETTLING_SECONDS),
+    )
     desk = Desk(settings.corpus, conversations, answering)
     names = (_text("conversation-id"), _text("shown-id"), _text("following"))
     kept = (*names, _number(), _number(), _text("draft"), _text("returned"))
