@@ -91,13 +91,18 @@ def disagreeing_part(citations: Sequence[Citation]) -> Part:
     return Part("disagreement", f"{_DISAGREE}{quotations}", tuple(citations))
 
 
-def listed_parts(heading: str, citations: Sequence[Citation]) -> Iterator[Part]:
-    """The items of a list in the notes, below its heading."""
-    lead = f"{escape_markers(heading).rstrip(':?')}:\n\n"
+def listed_parts(
+    heading: str, citations: Sequence[Citation], lead: Citation | None = None
+) -> Iterator[Part]:
+    """The items of a list of the notes, below the sentence that leads to them, or the heading."""
+    above = f"{escape_markers(heading).rstrip(':?')}:\n\n"
+    if lead:
+        above = f"{escape_markers(' '.join(lead.quote.split()))} [{lead.number}]\n\n"
     for citation in citations:
         item = escape_markers(_item(citation.quote))
-        yield Part("item", f"{lead}- {item} [{citation.number}]", (citation,))
-        lead = ""
+        cited = (lead, citation) if lead else (citation,)
+        yield Part("item", f"{above}- {item} [{citation.number}]", cited)
+        above, lead = "", None
 
 
 def _item(quote: str) -> str:

@@ -21,9 +21,11 @@ _NUMBER = re.compile(
 _LEAD = re.compile(
     r"(?:an?\s+|the\s+)?(?:(?:brief|short|general|quick)\s+)?"
     r"(?:introduction to|intro to|overview of|basics of|fundamentals of|summary of|understanding|"
-    r"key points (?:about|on|of)|about|more on|notes on)\s+(?:the\s+)?",
+    r"explaining|describing|exploring|key points (?:about|on|of)|about|more on|notes on)"
+    r"\s+(?:the\s+)?",
     re.IGNORECASE,
 )
+_TAIL = re.compile(r"\s+(?:in (?:more )?(?:detail|depth)|at a glance)$", re.IGNORECASE)
 _VERBS = (
     "is|are|was|were|am|do|does|did|can|could|should|would|will|has|have|had|might|must|"
     "isn't|aren't|don't|doesn't|can't"
@@ -66,8 +68,9 @@ _TASK = re.compile(
 # A line that leads to a list below it is cut off in the middle of a sentence.
 _CUT_OFF = re.compile(
     r".*\b(?:by|as|includes?|including|can|is|are|was|the|an?|of|for|with|in|on|to|and|or|that|"
-    r"like|follows|following|below)|to\s.*|.*[.!;]\s.*"
-    r"|.*\b(?:consists? of|involves?|refers? to|means|works|typically|usually)\b.*",
+    r"like|because|follows|following|below)|to\s.*|.*[.!;]\s.*"
+    r"|.*\b(?:consists? of|depends? on|involves?|refers? to|requires|provides|allows|enables|means"
+    r"|works|typically|usually)\b.*",
     re.IGNORECASE,
 )
 _MOST_CHARACTERS = 120
@@ -152,7 +155,7 @@ def _subject(heading: str) -> str:
     title, colon, subtitle = heading.partition(": ")
     if colon:
         heading = title if set(title.lower().split()) - _GENERAL else subtitle
-    return _LEAD.sub("", heading, count=1)
+    return _TAIL.sub("", _LEAD.sub("", heading, count=1))
 
 
 def _asked(heading: str, capitals: Mapping[str, bool]) -> str:

@@ -14,7 +14,7 @@ from rag_tutor.chunking import clean_heading, is_title, label_of, plain_text
 from rag_tutor.domain import Chunk, Citation, Passage, Reader
 from rag_tutor.evidence import statement_spans
 from rag_tutor.sentences import LIST_MARK, sentence_spans
-from rag_tutor.words import words
+from rag_tutor.words import content_words, words
 
 _FEWEST, _MOST = 2, 20
 # Of an item, as much is read; its beginning tells what it is.
@@ -28,9 +28,20 @@ _SECTION = re.compile(r"#+ (?!\d)")
 _BLOCK = re.compile(r"```|~~~|\$\$")
 # With more words than these, a list is longer than one reads: its names must do.
 _MOST_WORDS, _MOST_OWN_WORDS = 200, 60
+# With fewer words, the line above a list is a label.
+_LEAST_LEAD_WORDS = 6
 # Chosen on the questions for lists in benchmarks/questions and of the development set.
 _RANK_WEIGHT = 1.0
 _SECTIONS_PENALTY = 3.0
+# For a section whose heading has all that is asked for.
+_NAMED_BONUS = 4.0
+# These ask for a list and name none.
+_ASKING = frozenset(
+    content_words(
+        "list name give collect mention me notes different common typical main possible several"
+        " two three four five six seven eight nine ten"
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +64,18 @@ class Listing:
 
     heading: tuple[str, ...]
     items: tuple[Item, ...]
+
+    @property
+    def lead(self) -> Item | None:
+        """The sentence that leads to the list and names what its heading names, if there is one."""
+        first = self.items[0]
+        text = first.chunk.text[: first.start - first.chunk.start]
+        start, end = next(iter(reversed(sentence_spans(text))), (0, 0))
+        sentence = Item(first.chunk, first.chunk.start + start, first.chunk.start + end)
+        named = set(content_words(self.heading[-1])) & set(content_words(sentence.text))
+        is_sentence = len(words(sentence.text)) >= _LEAST_LEAD_WORDS
+        is_lead = is_sentence and sentence.text.rstrip("*_` ").endswith(":")
+        return sentence if is_lead and named and not sentence.text.startswith("#") else None
 
     def holds(self, citation: Citation) -> bool:
         """Whether a citation is of one of the items."""
@@ -107,13 +130,20 @@ def listings_around(
 def best_listing(
     question: str, listings: Sequence[Listing], passages: Sequence[Passage], reader: Reader
 ) -> Listing | None:
-    """The list that answers a question best: by the reader's logit, and by the passages that stand
-    in its section, the first counting most. A list for which their sum isn't above 0 is no answer;
-    sections without numbers come last, which are rather the parts of an explanation.
+    """The list that answers a question best: by the reader's logit, by the passages that stand in
+    its section, the first counting most, and by whether its heading names what is asked for. A list
+    for which their sum isn't above 0 is no answer; sections without numbers come last, which are
+    rather the parts of an explanation.
     """
     readings = reader.read(question, [_outline(each) for each in listings], [()] * len(listings))
+    asked = set(content_words(question)) - _ASKING
     fitting = [
-        (reading.relevance + _RANK_WEIGHT * _share(listing, passages), listing)
+        (
+            reading.relevance
+            + _RANK_WEIGHT * _share(listing, passages)
+            + _NAMED_BONUS * (bool(asked) and asked <= set(content_words(listing.heading[-1]))),
+            listing,
+        )
         for listing, reading in zip(listings, readings, strict=True)
     ]
     scored = [

@@ -373,9 +373,10 @@ def _listed(
     listing: Listing, passages: Sequence[Passage], grounding: Grounding, length: AnswerLength
 ) -> Iterator[Part]:
     citations = (listing if length == "short" else listing.explained).citations(passages)
-    return listed_parts(
-        listing.heading[-1], [grounding.with_repetitions(each) for each in citations]
-    )
+    items = [grounding.with_repetitions(each) for each in citations]
+    above = listing.lead
+    lead = replace(citations[0], start=above.start, end=above.end) if above else None
+    return listed_parts(listing.heading[-1], items, lead)
 
 
 def _citation(item: Evidence, passages: Sequence[Passage]) -> Citation:

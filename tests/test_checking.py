@@ -234,3 +234,17 @@ def test_an_interval_in_an_item_of_the_notes_stays() -> None:
     passage = Passage(Chunk("note.md", ("Note",), 0, len(text), text), 1.0, ("dense",))
     (part,) = listed_parts("Terms", [Citation(1, passage, 0, len(text), "quoted")])
     assert part.text.replace("\u2060", "") == f"Terms:\n\n{text} [1]"
+
+
+def test_a_list_stands_below_the_sentence_that_leads_to_it() -> None:
+    text = "A GAN is two networks that compete:\n\n- generator\n- discriminator"
+    passage = Passage(Chunk("note.md", ("GANs",), 0, len(text), text), 1.0, ("dense",))
+    lead, *items = (
+        Citation(1, passage, text.index(part), text.index(part) + len(part), "quoted")
+        for part in ("A GAN is two networks that compete:", "- generator", "- discriminator")
+    )
+    parts = list(listed_parts("GANs", items, lead))
+    assert joined(parts) == (
+        "A GAN is two networks that compete: [1]\n\n- generator [1]\n- discriminator [1]"
+    )
+    assert [part.citations for part in parts] == [(lead, items[0]), (items[1],)]

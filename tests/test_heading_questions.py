@@ -46,6 +46,7 @@ from rag_tutor.heading_questions import question_about, written_capitals
         ("Ice is lighter than water", "", "What does “Ice is lighter than water” mean?"),
         ("Napoleon in Egypt", "In Egypt, Napoleon won.",
          "What should I know about Napoleon in Egypt?"),
+        ("Explaining osmosis in detail", "osmosis", "What is osmosis?"),
         ("Gaming", "In the gaming industry, gaming pays.", "What is gaming?"),
         ("Human Judgment", "- Human Judgment: it is human to judge", "What is human judgment?"),
         ("Explain the French Revolution.", "", "Explain the French Revolution."),
@@ -53,6 +54,8 @@ from rag_tutor.heading_questions import question_about, written_capitals
         # What names no subject asks nothing.
         ("Cells consist of two parts", "", ""),
         ("Plants make sugar by", "", ""),
+        ("Sleep is critical because", "", ""),
+        ("The choice depends on the soil", "", ""),
         ("To keep a cell alive, several things matter", "", ""),
         ("Challenges", "", ""),
         ("Summary", "", ""),

@@ -186,13 +186,6 @@ def test_the_names_of_a_long_list_must_do() -> None:
     assert listing.explained == listing
 
 
-def test_no_list_is_an_answer_that_the_reader_and_the_search_find_far_off() -> None:
-    chunks = chunks_of(NOTE)
-    found = (Passage(chunks[-1], 0.5, ("dense",)),)
-    listings = listings_around(found, lambda _: chunks)
-    assert best_listing("Who was Napoleon?", listings, found, SternReader()) is None
-
-
 class SternReader(WordReader):
     """Finds that no text answers."""
 
@@ -200,6 +193,22 @@ class SternReader(WordReader):
         self, question: str, texts: Sequence[str], sentences: Sequence[Sequence[Span]]
     ) -> list[Reading]:
         return [Reading(-3.0, ()) for _ in texts]
+
+
+def test_no_list_is_an_answer_that_the_reader_and_the_search_find_far_off() -> None:
+    chunks = chunks_of(NOTE)
+    found = (Passage(chunks[-1], 0.5, ("dense",)),)
+    listings = listings_around(found, lambda _: chunks)
+    assert best_listing("Who was Napoleon?", listings, found, SternReader()) is None
+
+
+def test_the_section_that_is_named_after_what_is_asked_goes_first() -> None:
+    chunks = chunks_of(NOTE)
+    found = tuple(Passage(chunk, 0.5, ("dense",)) for chunk in reversed(chunks))
+    listings = listings_around(found, lambda _: chunks)
+    listing = best_listing("List three kinds of rock", listings, found, SternReader())
+    assert listing is not None
+    assert listing.heading[-1] == "Kinds of rock"
 
 
 def test_a_list_that_would_lack_a_sub_heading_is_none() -> None:
@@ -218,3 +227,21 @@ def test_an_item_that_is_a_word_of_its_heading_is_an_item() -> None:
     chunks = chunks_of(note)
     (listing,) = listings_around([Passage(chunks[0], 1.0, ())], lambda _: chunks)
     assert [item.text for item in listing.items] == ["1. DNA", "2. RNA", "3. Lipids"]
+
+
+@pytest.mark.parametrize(
+    ("above", "is_lead"),
+    [
+        ("A GAN is two networks that compete:", True),
+        ("**Answer:**", False),
+        ("It has these two parts, which compete:", False),
+    ],
+    ids=["names the subject", "a label", "names nothing"],
+)
+def test_the_sentence_that_leads_to_a_list_and_names_its_subject_is_known(
+    above: str, is_lead: bool
+) -> None:
+    note = f"# What is a GAN?\n\n{above}\n\n- Generator: it makes\n- Discriminator: it tells\n"
+    chunks = chunks_of(note)
+    (listing,) = listings_around([Passage(chunks[0], 1.0, ())], lambda _: chunks)
+    assert (listing.lead and listing.lead.text) == (above if is_lead else None)
