@@ -26,6 +26,7 @@ from rag_tutor.conversation import is_unicode
 from rag_tutor.domain import Answer, Citation, Passage, Turn
 from rag_tutor.errors import ConversationError, SettingsError, TutorError
 from rag_tutor.preferences import saved_preferences
+from rag_tutor.weights import full_name
 
 if TYPE_CHECKING:
     from rag_tutor.indexing import IndexReport
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     index.add_argument("--full", action="store_true", help="encode every note again")
     search = add("search", _search, "Show the best passages for a question.")
     search.add_argument("question")
-    search.add_argument("-k", type=_positive, default=default.passages, help="number of passages")
+    search.add_argument("-k", type=_positive, help="number of passages")
     ask = add("ask", _ask, "Answer one question.")
     ask.add_argument("question")
     chat = add("chat", _chat, "Hold a conversation in the terminal.")
@@ -118,7 +119,9 @@ def _add_common_options(command: argparse.ArgumentParser, default: Settings) -> 
 def _settings(options: argparse.Namespace) -> Settings:
     names = (field.name for field in fields(Settings))
     named = {name: getattr(options, name) for name in names if hasattr(options, name)}
-    return replace(Settings(), **named)
+    # An index knows its encoder by name: the same folder has to have the same one tomorrow.
+    models = {role: full_name(named[role]) for role in ("encoder", "generator")}
+    return replace(Settings(), **named | models)
 
 
 def _index(options: argparse.Namespace, settings: Settings) -> None:
@@ -138,7 +141,7 @@ def _index(options: argparse.Namespace, settings: Settings) -> None:
 
 
 def _search(options: argparse.Namespace, settings: Settings) -> None:
-    turn = _tutor(settings).search(options.question, limit=options.k)
+    turn = _tutor(settings).search(options.question, limit=options.k or settings.passages)
     passages = _passages(turn.answer.passages)
     if options.json:
         _print_json(
@@ -290,6 +293,8 @@ def _print_streaming(replies: Iterator["Reply"]) -> Turn:
     finally:
         if shown:
             print("\n", flush=True)  # what fails midway is told on a line of its own
+    if reply.turn.standalone != reply.turn.question:
+        print(f"Searched for: {reply.turn.standalone}")
     for line in _source_lines(reply.turn.answer):
         print(line)
     return reply.turn

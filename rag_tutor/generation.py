@@ -10,7 +10,7 @@ import logging
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -195,22 +195,21 @@ def _load(name: str, source: str, is_local: bool) -> LanguageModel:
 
 def _load_default() -> LanguageModel:
     """The default generator in bf16 with its adapter, converted again if the copy is damaged."""
-    folder = default_generator_folder()
+    folder, learnt = default_generator_folder(), load_file(_ADAPTER)
     try:
-        return _load_adapted(folder)
+        return _load_adapted(folder, learnt)
     except Exception as error:  # noqa: BLE001  (whatever is wrong with a cached copy)
         _log.warning("the converted weights are damaged (%s); converting again", error)
         shutil.rmtree(folder)
-        return _load_adapted(default_generator_folder())
+        return _load_adapted(default_generator_folder(), learnt)
 
 
-def _load_adapted(folder: Path) -> LanguageModel:
+def _load_adapted(folder: Path, learnt: Mapping[str, torch.Tensor]) -> LanguageModel:
     """The model in a folder with what training/train_generator.py learnt added to its layers."""
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(
         folder, dtype=torch.bfloat16, local_files_only=True
     )
-    learnt = load_file(_ADAPTER)
     with torch.no_grad():
         for name in {key.rpartition(".")[0] for key in learnt}:
             weight = model.get_submodule(name).weight

@@ -19,7 +19,7 @@ from rag_tutor.indexing import update_index
 from rag_tutor.inventory import hub_cache_folder, size_on_disk
 from rag_tutor.preferences import save_preferences
 from rag_tutor.tutor import Tutor
-from rag_tutor.weights import first_line, is_folder
+from rag_tutor.weights import first_line, full_name, is_folder
 
 _log = logging.getLogger(__name__)
 Model = TypeVar("Model")
@@ -124,8 +124,8 @@ class ModelChange:
         self._require_not_cancelled()
         with self._hold() if finder else nullcontext():
             if finder:
-                self._tutor.admit(finder)
-                update_index(before.corpus, before.index, finder, progress=self._show_progress)
+                with self._tutor.admitting(finder):
+                    update_index(before.corpus, before.index, finder, progress=self._show_progress)
             # Other settings may have been chosen meanwhile.
             settings = replace(self._tutor.settings, encoder=encoder, generator=generator)
             self._tutor.use(settings, finder, writer)
@@ -178,11 +178,9 @@ class ModelChange:
 def model_name(text: str) -> str:
     """The name of a model as settings keep it: a folder's in full. Raises SettingsError."""
     text = text.strip()
-    folder = Path(text).expanduser()
-    if text and is_folder(str(folder)):
-        return str(folder.absolute())
-    if HUB_ID.fullmatch(text):
-        return text
+    name = full_name(text)
+    if text and (HUB_ID.fullmatch(name) or is_folder(name)):
+        return name
     raise SettingsError(
         f"There is no folder at {text!r}, and it is no hub id either. Name a model's folder, or "
         "its id on Hugging Face, such as owner/model."

@@ -115,10 +115,20 @@ class Tutor:
         """The encoder, loaded at the first use. Raises ModelUnavailableError."""
         return self._encoders[self._encoder_name]()
 
-    def admit(self, encoder: Encoder) -> None:
-        """Let an encoder search beside the one in use, once an index that it built is there."""
+    @contextmanager
+    def admitting(self, encoder: Encoder) -> Iterator[None]:
+        """Let an encoder search beside the one in use, once an index that it built is there; no
+        longer, if building that fails inside.
+        """
+        before = self._encoders
         with self._store_lock:
-            self._encoders = self._encoders | {encoder.name: lambda: encoder}
+            self._encoders = before | {encoder.name: lambda: encoder}
+        try:
+            yield
+        except BaseException:
+            with self._store_lock:
+                self._encoders = before
+            raise
 
     def use(
         self,

@@ -52,6 +52,12 @@ def is_folder(name: str) -> bool:
         return False
 
 
+def full_name(name: str) -> str:
+    """A model's name as settings keep it: a folder's is its whole path."""
+    folder = Path(name).expanduser()
+    return str(folder.absolute()) if is_folder(str(folder)) else name
+
+
 def model_identity(name: str) -> str:
     """What an index remembers of its encoder: the name and, of a folder, the state of its files."""
     if not is_folder(name):

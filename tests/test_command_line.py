@@ -120,6 +120,15 @@ def test_a_line_that_is_no_question_is_named(
     assert "bad.jsonl, line 1 is no question" in capsys.readouterr().err
 
 
+def test_a_model_in_a_folder_has_the_same_name_wherever_it_is_named_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "encoder").mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert main(["index", "--corpus", str(tmp_path), "--encoder", "./encoder"]) == 1
+    assert str(tmp_path / "encoder") in capsys.readouterr().err
+
+
 def test_help_and_import_load_no_model_library() -> None:
     code = (
         "import sys, rag_tutor, rag_tutor.__main__ as m\n"
