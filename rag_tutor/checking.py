@@ -27,6 +27,7 @@ _DISAGREE = "Your notes disagree:\n\n"
 _ENDS = (".", "!", ".”", '."', ".)", "$", "`")
 # What the notes say can be checked; whether that means yes or no can't.
 _VERDICT = re.compile(r"\A(?:yes|no),\s+(.)", re.IGNORECASE)
+_NAME = re.compile(r"(?:\*\*[^*]{1,60}\*\*|[^.:*]{1,60}):\s|\*\*[^*]{1,60}:\*\*")
 _MAX_FAILURES = 2
 
 
@@ -92,14 +93,21 @@ def disagreeing_part(citations: Sequence[Citation]) -> Part:
 
 
 def listed_parts(
-    heading: str, citations: Sequence[Citation], lead: Citation | None = None
+    heading: str,
+    citations: Sequence[Citation],
+    lead: Citation | None = None,
+    names_only: bool = False,
 ) -> Iterator[Part]:
-    """The items of a list of the notes, below the sentence that leads to them, or the heading."""
+    """The items of a list of the notes, below the sentence that leads to them, or the heading; of
+    items such as "Name: what it is", if so wanted, the names only.
+    """
     above = f"{escape_markers(heading).rstrip(':?')}:\n\n"
     if lead:
         above = f"{escape_markers(' '.join(lead.quote.split()))} [{lead.number}]\n\n"
     for citation in citations:
         item = escape_markers(_item(citation.quote))
+        if names_only and (name := _NAME.match(item)):
+            item = name[0].rstrip(": ").replace(":**", "**")
         cited = (lead, citation) if lead else (citation,)
         yield Part("item", f"{above}- {item} [{citation.number}]", cited)
         above, lead = "", None

@@ -386,7 +386,7 @@ def _listed(
     items = [grounding.with_repetitions(each) for each in citations]
     above = listing.lead
     lead = replace(citations[0], start=above.start, end=above.end) if above else None
-    return listed_parts(listing.heading[-1], items, lead)
+    return listed_parts(listing.heading[-1], items, lead, names_only=length == "short")
 
 
 def _citation(item: Evidence, passages: Sequence[Passage]) -> Citation:

@@ -248,3 +248,23 @@ def test_a_list_stands_below_the_sentence_that_leads_to_it() -> None:
         "A GAN is two networks that compete: [1]\n\n- generator [1]\n- discriminator [1]"
     )
     assert [part.citations for part in parts] == [(lead, items[0]), (items[1],)]
+
+
+@pytest.mark.parametrize(
+    ("item", "short"),
+    [
+        ("- **Mode collapse**: few kinds of images.", "- **Mode collapse** [1]"),
+        ("- **Mode collapse:** few kinds of images.", "- **Mode collapse** [1]"),
+        ("- Mode collapse: few kinds of images.", "- Mode collapse [1]"),
+        (
+            "- It makes few kinds of images. Why: noise.",
+            "- It makes few kinds of images. Why: noise. [1]",
+        ),
+    ],
+)
+def test_a_short_list_holds_the_names_of_its_items(item: str, short: str) -> None:
+    passage = Passage(Chunk("note.md", ("GANs",), 0, len(item), item), 1.0, ("dense",))
+    citations = [Citation(1, passage, 0, len(item), "quoted")]
+    assert (
+        joined(list(listed_parts("Trouble", citations, names_only=True))) == f"Trouble:\n\n{short}"
+    )
