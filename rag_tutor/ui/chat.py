@@ -141,7 +141,9 @@ def _connect(parts: Parts, events: Events, page: gr.Blocks) -> None:
     parts.stop.click(events.stop, shown, parts.page, **_SHORT)
     parts.fresh.click(events.fresh, [search, *editing], parts.page, **_SHORT)
     gr.on([page.load, parts.fresh.click], events.examples, None, parts.chatbot, **_SHORT)
-    bridge.open(events.open, [search, *editing], parts.page, **_SHORT)
+    # A second click counts, even while the first one is being answered.
+    each = _SHORT | {"trigger_mode": "multiple"}
+    bridge.open(events.open, [search, *editing], parts.page, **each)
     bridge.delete(events.delete, [*shown, *editing], parts.page, **_SHORT)
     bridge.restore(events.restore, [*shown, *editing], parts.page, **_SHORT)
     bridge.refresh(events.refresh, parts.conversation, parts.following, **_SHORT)
@@ -159,8 +161,6 @@ def _connect(parts: Parts, events: Events, page: gr.Blocks) -> None:
     question = [parts.conversation, parts.question, *editing]
     bridge.edit(events.edit, question, edit, **_SHORT)
     parts.cancel.click(events.cancel_edit, parts.draft, edit, **_SHORT)
-    # A second click counts, even while the first one is being answered.
-    each = _SHORT | {"trigger_mode": "multiple"}
     bridge.pick(events.pick, parts.conversation, [parts.chosen, parts.status], **each)
     bridge.note(events.note, parts.conversation, parts.note, **each)
 

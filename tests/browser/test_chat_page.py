@@ -131,6 +131,33 @@ def test_stop_keeps_what_was_written(halting_desk: tuple[Desk, Script]) -> None:
         expect(answer.first).not_to_contain_text("left behind")
 
 
+def test_a_question_without_an_answer_is_given_back_and_leaves_nothing(
+    halting_desk: tuple[Desk, Script],
+) -> None:
+    desk, script = halting_desk
+    page, question = desk.page, desk.page.locator("#question textarea")
+    script.fails = True
+    question.fill(OXBOW)
+    question.press("Enter")
+    expect(page.locator("#status [role=alert]")).to_be_visible(timeout=60_000)
+    expect(question).to_have_value(OXBOW)
+    expect(desk.questions()).to_have_count(0)
+    expect(desk.chats()).to_have_count(0)
+
+    script.fails, script.first = False, ""
+    desk.send(OXBOW)
+    question.fill("And what")
+    page.click("#stop")
+    desk.finish()
+    expect(page.locator("#status")).to_have_text("Stopped.")
+    expect(question).to_have_value("And what")
+    question.fill("")
+    desk.send(OXBOW)
+    page.click("#stop")
+    desk.finish()
+    expect(question).to_have_value(OXBOW)
+
+
 def test_the_sources_before_are_gone_as_soon_as_the_next_answer_is_begun(
     halting_desk: tuple[Desk, Script],
 ) -> None:

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
@@ -123,6 +124,55 @@ def test_another_conversation_isnt_disturbed_by_an_answer_in_the_making(
     expect(desk.questions()).to_have_text([BOTH])
 
 
+def test_back_and_forward_lead_through_the_conversations(desk: Desk) -> None:
+    page = desk.page
+    for question in (MEANDER, MAGMA):
+        page.click("#new-chat")
+        expect(desk.questions()).to_have_count(0)
+        desk.ask(question)
+    page.goto(desk.page.url.split("?")[0])
+    expect(desk.chats().first).to_have_text(MAGMA)
+    for question in (MEANDER, MAGMA, MEANDER):
+        desk.chats().filter(has_text=question).first.click()
+        expect(desk.questions()).to_have_text([question])
+    length = page.evaluate("history.length")
+    for question in (MAGMA, MEANDER):
+        page.go_back()
+        expect(desk.questions()).to_have_text([question])
+    page.go_back()
+    expect(desk.questions()).to_have_count(0)
+    page.go_forward()
+    expect(desk.questions()).to_have_text([MEANDER])
+    page.evaluate("history.forward(); setTimeout(() => history.back(), 30)")
+    page.wait_for_timeout(1000)
+    expect(desk.questions()).to_have_text([MEANDER])
+    assert page.evaluate("history.length") == length
+
+
+def test_back_closes_a_dialog_or_leaves_a_page_and_reloading_stays(phone: Desk) -> None:
+    page = phone.page
+    phone.ask(MAGMA)
+    address = page.url
+    page.locator("#newest-sources .open-note").first.click()
+    expect(page.locator("#note-dialog mark").first).to_be_visible()
+    page.go_back()
+    expect(page.locator("#note-dialog")).to_be_hidden()
+    expect(phone.questions()).to_have_text([MAGMA])
+    assert page.url == address
+
+    for name, part in (("Notes", "#notes li button"), ("Settings", "#index-facts dd")):
+        page.get_by_role("tab", name=name).click()
+        expect(page.locator(part).first).to_be_visible()
+        page.reload()
+        expect(page.locator(part).first).to_be_visible()
+    page.go_back()
+    expect(page.locator("#notes li button").first).to_be_visible()
+    page.go_back()
+    expect(phone.questions()).to_have_text([MAGMA])
+    expect(phone.questions()).to_be_in_viewport()
+    assert page.url == address
+
+
 def test_conversations_are_renamed_searched_and_deleted_with_undo(desk: Desk) -> None:
     page = desk.page
     desk.ask(MEANDER)
@@ -231,17 +281,14 @@ def test_an_edited_question_replaces_what_follows(desk: Desk) -> None:
     desk.ask(MEANDER)
     desk.ask(MAGMA)
     page.fill("#question textarea", "a draft")
-    first = desk.questions().first
-    first.hover()
-    first.locator("a.edit").click()
+    desk.edit_first()
     expect(page.locator("#question textarea")).to_have_value(MEANDER)
     expect(page.locator("#edit-notice")).to_contain_text("the turn after it")
     page.click("#cancel-edit")
     expect(page.locator("#question textarea")).to_have_value("a draft")
     expect(desk.questions()).to_have_text([MEANDER, MAGMA])
 
-    first.hover()
-    first.locator("a.edit").click()
+    desk.edit_first()
     expect(page.locator("#question textarea")).to_have_value(MEANDER)
     page.fill("#question textarea", OXBOW)
     page.press("#question textarea", "Enter")
@@ -250,6 +297,50 @@ def test_an_edited_question_replaces_what_follows(desk: Desk) -> None:
     expect(page.locator("#chat .bot-row")).to_contain_text("curved lake")
     page.reload()
     expect(desk.questions()).to_have_text([OXBOW])
+
+
+def test_deleting_the_conversation_ends_its_edit_and_a_reload_keeps_the_draft(desk: Desk) -> None:
+    page = desk.page
+    question = page.locator("#question textarea")
+    desk.ask(MEANDER)
+    question.fill("a draft")
+    desk.edit_first()
+    expect(question).to_have_value(MEANDER)
+    page.reload()
+    expect(question).to_have_value("a draft")
+    expect(page.locator("#edit-bar")).to_be_hidden()
+
+    expect(desk.questions()).to_have_text([MEANDER])
+    desk.edit_first()
+    expect(question).to_have_value(MEANDER)
+    first = page.locator("#history-list li").first
+    first.hover()
+    first.locator(".delete").click()
+    expect(question).to_have_value("a draft")
+    expect(page.locator("#edit-bar")).to_be_hidden()
+    desk.ask(MAGMA)
+    expect(desk.questions()).to_have_text([MAGMA])
+    page.reload()
+    expect(desk.questions()).to_have_text([MAGMA])
+
+
+def test_what_fails_with_the_conversations_says_so(small_desk: tuple[Desk, Path]) -> None:
+    desk, corpus = small_desk
+    page, status = desk.page, desk.page.locator("#status")
+    desk.ask(MEANDER)
+    for path in (corpus.parent / "conversations").iterdir():
+        path.write_bytes(b"no database " * 1000)
+    page.locator("#chat .actions .up").click()
+    expect(status).to_contain_text("rating couldn't be kept")
+    page.keyboard.press("Escape")
+    page.locator("#chat .actions .copy").click()
+    expect(status).to_contain_text("can't be read")
+    first = page.locator("#history-list li").first
+    first.hover()
+    first.locator(".export").click()
+    expect(status).to_contain_text("couldn't be exported")
+    page.locator("#newest-sources .open-note").first.click()
+    expect(page.locator("#note-view")).to_contain_text("conversations can't be read")
 
 
 def test_an_answer_is_exported_copied_and_rated(desk: Desk, server: Server) -> None:
