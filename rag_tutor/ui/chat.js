@@ -151,6 +151,7 @@
   const noteDialog = dialog("note-dialog", "Note", close, noteView);
   close.addEventListener("click", () => noteDialog.close());
   let arriving = false;
+  const isNarrow = () => matchMedia("(max-width: 860px)").matches;
 
   function openNote(turn, number) {
     arriving = true;
@@ -163,6 +164,8 @@
     if (!arriving || !noteView.querySelector("h2")) return;
     arriving = false;
     noteDialog.classList.remove("loading");
+    const outline = noteView.querySelector("nav details");
+    if (outline) outline.open = !isNarrow();
     const here = noteView.querySelector("nav a.here");
     here?.scrollIntoView({ block: "center" });
     const place = here && noteView.querySelector(here.hash);
@@ -174,6 +177,7 @@
     const link = event.target.closest("nav a");
     if (!link) return;
     event.preventDefault();
+    if (isNarrow()) link.closest("details").open = false;
     noteView.querySelector(link.hash)?.scrollIntoView({ block: "start", behavior: "smooth" });
   });
 
@@ -255,6 +259,7 @@
   function showDrawer(isShown) {
     side.classList.toggle("open", isShown);
     drawer.setAttribute("aria-expanded", String(isShown));
+    if (isShown) keepInView();
     if (isShown) find("#new-chat").focus();
     else if (isDrawer()) drawer.focus();
   }
@@ -339,6 +344,17 @@
     if (id !== addressed()) history.pushState(null, "", addressOf(id));
   }
 
+  // The open conversation is in view once it is opened, or moves to the top; what else is done to
+  // the list leaves it where it is scrolled to.
+  let placed = null;
+  function keepInView() {
+    if (!list.offsetParent) return;
+    const item = list.querySelector("[aria-current]");
+    const place = item && `${item.value} ${listed()[0] === item.value}`;
+    if (place !== placed) item?.scrollIntoView({ block: "nearest" });
+    placed = place;
+  }
+
   // Only the server knows when the first question of a new chat is kept, and when the open chat is
   // gone; neither is a step that one would go back to.
   const listed = () => [...list.querySelectorAll("button.open")].map((each) => each.value);
@@ -347,6 +363,7 @@
     const before = { current, known };
     current = chat();
     known = listed();
+    keepInView();
     if (current === before.current) return;
     const isBegun = !opened && !before.known.includes(current);
     const isGone = opened === before.current && !current;
