@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Route, expect
+from playwright.sync_api import Browser, Locator, Route, expect
 
 from tests.browser.conftest import HOSTILE, HOSTILE_NAME, Desk, Script, Server
 
@@ -152,10 +152,18 @@ def test_a_question_without_an_answer_is_given_back_and_leaves_nothing(
     expect(page.locator("#status")).to_have_text("Stopped.")
     expect(question).to_have_value("And what")
     question.fill("")
+
+    script.first = "Magma is molten rock below the surface of the earth. [1] "
+    script.goes_on.set()
+    desk.ask(MAGMA)
+    expect(page.locator("#retry")).to_be_enabled()
+    script.first = ""
+    script.goes_on.clear()
     desk.send(OXBOW)
     page.click("#stop")
     desk.finish()
     expect(question).to_have_value(OXBOW)
+    expect(page.locator("#retry")).to_be_disabled()  # it would ask the question before
 
 
 def test_the_sources_before_are_gone_as_soon_as_the_next_answer_is_begun(
@@ -474,6 +482,19 @@ def test_a_note_runs_nothing_in_the_page(desk: Desk) -> None:
     assert page.evaluate("window.hacked") is None
     assert page.locator(".gradio-container img").count() == 0
     assert page.locator("a[href^='javascript']").count() == 0
+
+
+def test_keys_are_named_only_where_there_are_some(desk: Desk, browser: Browser) -> None:
+    expect(desk.page.locator("#status")).to_contain_text("Enter sends")
+    expect(desk.page.locator("#status .keys")).to_be_visible()
+    context = browser.new_context(
+        viewport={"width": 380, "height": 780}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    page.goto(desk.page.url)
+    page.wait_for_selector("#chat .example")
+    expect(page.locator("#status .keys")).to_be_hidden()
+    context.close()
 
 
 def test_the_page_fits_a_phone(phone: Desk) -> None:

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from rag_tutor.conversations import Conversations
+from rag_tutor.domain import Answer, Turn
 from tests.browser.conftest import HOSTILE_NAME, VOLCANOES, Desk, Server
 
 pytestmark = pytest.mark.browser
@@ -207,6 +209,40 @@ def test_conversations_are_renamed_searched_and_deleted_with_undo(desk: Desk) ->
     expect(desk.questions()).to_have_text([MAGMA])
     expect(desk.chats()).to_have_count(count)
     expect(page.locator("#deleted .restore")).to_have_count(0)
+
+
+def test_each_deletion_can_be_undone_and_the_open_chat_is_in_view(
+    small_desk: tuple[Desk, Path],
+) -> None:
+    desk, corpus = small_desk
+    (file,) = (corpus.parent / "conversations").iterdir()
+    kept = Conversations(file)
+    answer = Answer("It is.", (), (), refused=False)
+    for number in range(40):
+        turn = kept.ask(f"{number:032x}", f"Question {number}", 0)
+        kept.finish(turn, Turn(f"Question {number}", "", answer), "done", {}, {})
+    page = desk.page
+    page.reload()
+    for number in (39, 38, 37, 36):
+        item = page.locator("#history-list li", has_text=f"Question {number}")
+        item.hover()
+        item.locator(".delete").click()
+        expect(item).to_have_count(0)
+    undo = page.locator("#deleted .deleted")
+    expect(undo).to_have_count(3)
+    expect(undo.first).to_contain_text("Question 36")
+    undo.filter(has_text="Question 38").locator(".restore").click()
+    expect(desk.chats().first).to_have_text("Question 38")
+    expect(undo).to_have_count(2)
+    undo.first.locator(".restore").click()
+    expect(undo).to_have_count(1)
+    expect(desk.chats()).to_have_count(38)
+
+    page.goto(f"{page.url.split('?')[0]}?chat={0:032x}")
+    expect(page.locator("#history-list .open[aria-current]")).to_have_text("Question 0")
+    expect(page.locator("#history-list .open[aria-current]")).to_be_in_viewport()
+    expect(desk.chats().first).not_to_be_in_viewport()
+    expect(undo).to_have_count(0)
 
 
 def test_a_marker_shows_its_sentence_to_mouse_and_keyboard(desk: Desk) -> None:
@@ -411,13 +447,31 @@ def test_a_table_is_shown_as_one_with_the_cited_row_marked(desk: Desk) -> None:
     row = page.locator("#newest-sources .cited tr", has_text="Stratovolcano")
     expect(row.locator("mark").first).to_be_visible()
     expect(page.locator("#newest-sources .cited th").first).to_have_text("Kind")
+    lines = row.locator("mark", has_text="Stratovolcano").evaluate(
+        """(word) => {
+          word.closest(".text").style.width = "8rem";
+          return word.getClientRects().length;
+        }"""
+    )
+    assert lines == 1, "a word of a cell is broken, where the table could be scrolled"
 
 
 def test_suggested_follow_ups_lead_on(desk: Desk, server: Server) -> None:
     page = desk.page
+    page.set_viewport_size({"width": 1280, "height": 480})
     desk.ask(MAGMA)
-    suggestion = page.locator("#chat .suggestion").first
+    actions, suggestion = page.locator("#chat .actions"), page.locator("#chat .suggestion").first
+    expect(suggestion.or_(actions).first).to_be_visible(timeout=SLOW)
+    page.evaluate(
+        """() => {
+          const place = () => document.querySelector("#chat .actions")?.getBoundingClientRect().y;
+          window.places = new Set([place()]);
+          setInterval(() => places.add(place()), 20);
+        }"""
+    )
     expect(suggestion).to_be_visible(timeout=SLOW)
+    page.wait_for_timeout(500)
+    assert page.evaluate("places.size") == 1
     question = suggestion.inner_text()
     assert question != MAGMA
     suggestion.click()
@@ -446,6 +500,31 @@ def test_nothing_of_a_hostile_note_runs_in_cards_notes_or_lists(desk: Desk) -> N
     assert page.evaluate("window.hacked") is None
     assert page.locator(".gradio-container img").count() == 0
     assert page.locator("a[href^='javascript']").count() == 0
+
+
+def test_a_long_question_leaves_room_for_its_answer(phone: Desk) -> None:
+    page = phone.page
+    phone.ask(f"{'I read about the courses of rivers and their bends. ' * 12}{MEANDER}")
+    box = phone.questions().first.bounding_box()
+    assert box
+    assert box["height"] < 150
+    phone.edit_first()
+    expect(page.locator("#question textarea")).to_have_value(re.compile("^I read about"))
+
+
+def test_a_narrow_note_has_its_outline_above_it(phone: Desk) -> None:
+    page = phone.page
+    phone.ask(MAGMA)
+    page.locator("#newest-sources .open-note").first.click()
+    outline = page.locator("#note-view nav")
+    place = outline.locator("a", has_text="Where does an earthquake begin?")
+    expect(outline.locator("summary")).to_be_visible()
+    expect(place).to_be_hidden()
+    outline.locator("summary").click()
+    place.click()
+    expect(place).to_be_hidden()
+    heading = page.locator("#note-view article").get_by_role("heading", name="earthquake")
+    expect(heading).to_be_in_viewport()
 
 
 def test_the_list_is_a_drawer_on_a_phone(phone: Desk) -> None:
