@@ -278,7 +278,6 @@ def quotation(citation: Citation, is_led: bool = False) -> str:
     """
     chunk = citation.passage.chunk
     marker = f"[{citation.number}]"
-    head = _table_head(chunk.text, citation.start - chunk.start)
     quote = citation.quote
     text = textwrap.dedent(LIST_MARK.sub(lambda mark: " " * len(mark[0]), quote, count=1))
     if text.startswith(("```", "~~~", "$$")):
@@ -288,10 +287,15 @@ def quotation(citation: Citation, is_led: bool = False) -> str:
         if not name and _needs_heading(chunk, quote):
             name = chunk.heading[-1]
         lead = f"*{name}:* " if name and not is_led else ""
-        block = (
-            f"- {escape_markers(lead + (_row_as_text(quote, head) or _one_line(text)))} {marker}"
-        )
+        block = f"- {escape_markers(lead + (row_as_text(citation) or _one_line(text)))} {marker}"
     return "\n".join(f"> {line}".rstrip() for line in block.split("\n"))
+
+
+def row_as_text(citation: Citation) -> str:
+    """A cited row of a table as a quotation shows it; nothing for other sentences."""
+    chunk = citation.passage.chunk
+    head = _table_head(chunk.text, citation.start - chunk.start)
+    return _row_as_text(citation.quote, head)
 
 
 def _needs_heading(chunk: Chunk, quote: str) -> bool:

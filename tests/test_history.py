@@ -3,7 +3,7 @@
 import time
 
 from rag_tutor.conversations import Conversation, Hit
-from rag_tutor.ui.history import deleted_html, hits_html, list_html
+from rag_tutor.ui.history import Deletion, deleted_html, hits_html, list_html
 from tests.test_render import EVIL, Page
 
 DAY = 24 * 3600
@@ -26,7 +26,7 @@ def test_titles_excerpts_and_words_are_text() -> None:
     for html in (
         list_html([conversation], '"><script>', 0.0),
         hits_html(hits, "", f"{EVIL[:4]} (a+"),
-        deleted_html('"><script>', EVIL, was_open=True),
+        deleted_html(Deletion('"><script>', EVIL, was_open=True)),
     ):
         page = Page(html)
         assert not {"img", "script"} & {tag for tag, _ in page.tags}

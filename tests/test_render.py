@@ -13,6 +13,7 @@ from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
 from rag_tutor.ui.render import (
     LATEX_DELIMITERS,
     answer_markdown,
+    edit_link,
     message_html,
     note_html,
     passage_html,
@@ -251,8 +252,48 @@ def test_markers_are_links_in_lists_bold_text_and_tables() -> None:
 def test_formulas_of_an_answer_reach_the_page_untouched() -> None:
     shown = answer_markdown(turn(r"So \(a_1<b\) and \[c*d*e\] and $$f$$, for $5."), 0)
     assert f"{INLINE_ON}a_1<b{INLINE_OFF}" in shown
-    assert f"{DISPLAY_ON}c*d*e{DISPLAY_OFF}" in shown
-    assert f"{DISPLAY_ON}f{DISPLAY_OFF}, for $5." in shown
+    assert f"{INLINE_ON}c*d*e{INLINE_OFF}" in shown
+    assert f"{INLINE_ON}f{INLINE_OFF}, for $5." in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "is_alone"),
+    [
+        ("It is:\n$$x$$\nfor all.", True),
+        ("> $$\n> x\n> $$\n>\n> [1]", True),
+        ("- $$x$$.", True),
+        (r"\[x\]", True),
+        ("It is $$x$$ for all.", False),
+        ("It is\n$$x$$ for all.", False),
+        ("**$$x$$**", False),
+        ("| a | b |\n|---|---|\n| $$x$$ | $$y$$ |", False),
+    ],
+)
+def test_a_formula_has_a_line_of_its_own_only_where_it_stands_alone(
+    text: str, is_alone: bool
+) -> None:
+    for shown in (answer_markdown(turn(text), 0), passage_html(text, [])):
+        assert (DISPLAY_ON in shown) == is_alone
+        assert (INLINE_ON in shown) != is_alone
+
+
+def test_the_card_of_a_cited_row_reads_as_its_quotation() -> None:
+    text = "| Kind | Slope |\n|---|---|\n| **Shield** | gentle |"
+    cited = passage(text)
+    start = text.index("| **Shield")
+    citation = Citation(1, cited, start, len(text), "quoted")
+    shown = answer_markdown(Turn("?", "?", Answer("It is. [1]", (citation,), (cited,), False)), 0)
+    title = str(Page(shown).attributes("a")[0]["title"])
+    assert title.split("\n")[2] == "Shield — Slope: gentle"
+
+
+def test_a_long_question_is_no_heading() -> None:
+    long = "Why is it so? " * 40
+    assert Page(edit_link(1, long)).attributes("a")[0]["class"] == "edit long"
+    assert Page(edit_link(1, "Why?")).attributes("a")[0]["class"] == "edit"
+    asked = Page(sources_html(turn("It is.", question=long), 0)).text.partition("Read for")[0]
+    assert asked.endswith("…")
+    assert len(asked) < 200
 
 
 @pytest.mark.parametrize("text", ["so $a_1$.", "$a_1$, $b$", "is $2n + 1$", "($5$)", r"$\$ 5$"])

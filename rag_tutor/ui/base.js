@@ -1,4 +1,5 @@
-// Keys that work on every page. Each page adds a file of its own; page.py calls them in turn.
+// Keys that work on every page, and the address, which names the page that is shown. Each page adds
+// a file of its own; page.py calls them in turn.
 () => {
   document.addEventListener("keydown", (event) => {
     const question = document.querySelector("#question textarea");
@@ -9,6 +10,25 @@
     event.preventDefault();
     question.focus();
   });
+
+  // Back leads to the page before, and a reload comes back to the one that was open.
+  const tabs = document.querySelector("#pages > .tab-wrapper [role=tablist]");
+  const name = (tab) => tab.textContent.trim().toLowerCase();
+  const addressed = () => new URLSearchParams(location.search).get("tab") ?? "chat";
+  function show() {
+    const wanted = [...tabs.children].find((tab) => name(tab) === addressed());
+    if (wanted?.ariaSelected === "false") wanted.click();
+  }
+  new MutationObserver(() => {
+    const shown = name(tabs.querySelector("[aria-selected=true]"));
+    if (shown === addressed()) return;
+    const url = new URL(location);
+    if (shown === "chat") url.searchParams.delete("tab");
+    else url.searchParams.set("tab", shown);
+    history.pushState(null, "", url);
+  }).observe(tabs, { attributeFilter: ["aria-selected"], subtree: true });
+  addEventListener("popstate", show);
+  show();
 
   // Gradio calls its example questions a list, but they are buttons, which no list may hold.
   const mend = () => {

@@ -134,8 +134,16 @@
       if (event.key === "Escape") event.stopPropagation();
     });
     made.addEventListener("click", (event) => { if (event.target === made) made.close(); });
+    made.addEventListener("close", () => { if (history.state?.dialog === id) history.back(); });
     root.append(made);
     return made;
+  }
+
+  // Back closes a dialog and does nothing else.
+  function openDialog(made) {
+    if (made.open) return;
+    made.showModal();
+    history.pushState({ dialog: made.id }, "");
   }
 
   const noteView = find("#note-view");
@@ -143,11 +151,12 @@
   const noteDialog = dialog("note-dialog", "Note", close, noteView);
   close.addEventListener("click", () => noteDialog.close());
   let arriving = false;
+  const isNarrow = () => matchMedia("(max-width: 860px)").matches;
 
   function openNote(turn, number) {
     arriving = true;
     noteDialog.classList.add("loading");
-    if (!noteDialog.open) noteDialog.showModal();
+    openDialog(noteDialog);
     act("note", { turn, number });
   }
 
@@ -155,6 +164,8 @@
     if (!arriving || !noteView.querySelector("h2")) return;
     arriving = false;
     noteDialog.classList.remove("loading");
+    const outline = noteView.querySelector("nav details");
+    if (outline) outline.open = !isNarrow();
     const here = noteView.querySelector("nav a.here");
     here?.scrollIntoView({ block: "center" });
     const place = here && noteView.querySelector(here.hash);
@@ -166,6 +177,7 @@
     const link = event.target.closest("nav a");
     if (!link) return;
     event.preventDefault();
+    if (isNarrow()) link.closest("details").open = false;
     noteView.querySelector(link.hash)?.scrollIntoView({ block: "start", behavior: "smooth" });
   });
 
@@ -197,7 +209,7 @@
     if (isOn) return;
     asked.textContent = rating === "up" ? "What was good about it? (optional)" : "What was wrong with it? (optional)";
     comment.value = "";
-    commentDialog.showModal();
+    openDialog(commentDialog);
     comment.focus();
   }
 
@@ -247,6 +259,7 @@
   function showDrawer(isShown) {
     side.classList.toggle("open", isShown);
     drawer.setAttribute("aria-expanded", String(isShown));
+    if (isShown) keepInView();
     if (isShown) find("#new-chat").focus();
     else if (isDrawer()) drawer.focus();
   }
@@ -294,9 +307,13 @@
     else if (button.matches(".export")) download(button.value);
     else if (button.matches(".delete")) act("delete", { chat: button.value });
     else if (button.matches(".restore")) {
-      act("restore", { chat: button.value, reopen: button.matches(".was-open") });
+      const reopen = button.matches(".was-open");
+      if (reopen) open(button.value);
+      act("restore", { chat: button.value, reopen });
     } else if (button.matches(".open, #new-chat")) {
-      if (button.matches(".open")) act("open", { chat: button.value });
+      const id = button.matches(".open") ? button.value : "";
+      open(id);
+      if (id) act("open", { chat: id });
       showDrawer(false);
       if (!isDrawer()) find("#question textarea").focus();
     }
@@ -309,18 +326,61 @@
   drawer.setAttribute("aria-expanded", "false");
   drawer.setAttribute("aria-controls", "history");
 
-  const addressed = () => new URLSearchParams(location.search).get("chat") ?? "";
-  function address() {
-    const current = find("#current-chat");
-    if (!current || current.dataset.chat === addressed()) return;
+  // What one chooses is in the address at once: an answer that comes late is no choice.
+  const addressed = () =>
+    new URLSearchParams(location.search).get("chat")?.match(/^[0-9a-f]{32}$/)?.[0] ?? "";
+  let opened = addressed(); // the conversation that was chosen last; "" is a new one
+  let current = chat();
+
+  function addressOf(id) {
     const url = new URL(location);
-    if (current.dataset.chat) url.searchParams.set("chat", current.dataset.chat);
+    if (id) url.searchParams.set("chat", id);
     else url.searchParams.delete("chat");
-    // A new chat's first question isn't a step that one would go back to.
-    if (addressed()) history.pushState(null, "", url);
-    else history.replaceState(null, "", url);
+    return url;
   }
-  addEventListener("popstate", () => act("open", { chat: addressed() }));
+
+  function open(id) {
+    opened = id;
+    if (id !== addressed()) history.pushState(null, "", addressOf(id));
+  }
+
+  // The open conversation is in view once it is opened, or moves to the top; what else is done to
+  // the list leaves it where it is scrolled to.
+  let placed = null;
+  function keepInView() {
+    if (!list.offsetParent) return;
+    const item = list.querySelector("[aria-current]");
+    const place = item && `${item.value} ${listed()[0] === item.value}`;
+    if (place !== placed) item?.scrollIntoView({ block: "nearest" });
+    placed = place;
+  }
+
+  // Only the server knows when the first question of a new chat is kept, and when the open chat is
+  // gone; neither is a step that one would go back to.
+  const listed = () => [...list.querySelectorAll("button.open")].map((each) => each.value);
+  let known = listed();
+  function address() {
+    const before = { current, known };
+    current = chat();
+    known = listed();
+    keepInView();
+    if (current === before.current) return;
+    const isBegun = !opened && !before.known.includes(current);
+    const isGone = opened === before.current && !current;
+    if (isBegun || isGone) {
+      opened = current;
+      history.replaceState(null, "", addressOf(current));
+    } else if (current && current !== opened) {
+      act("open", { chat: opened }); // its answer was overtaken by one that isn't wanted any more
+    }
+  }
+
+  addEventListener("popstate", () => {
+    for (const each of document.querySelectorAll("dialog[open]")) each.close();
+    if (addressed() === opened) return;
+    opened = addressed();
+    act("open", { chat: opened });
+  });
 
   // --- Clicks and changes anywhere ---
 

@@ -77,7 +77,7 @@ def chat_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> Callable[[gr
     )
     desk = Desk(settings.corpus, conversations, answering)
     names = (_text("conversation-id"), _text("shown-id"), _text("following"))
-    kept = (*names, _number(), _number(), _text("draft"), _text("returned"))
+    kept = (*names, _number(), _number(), _text("draft"), _text("returned"), gr.State(()))
     with gr.Row(elem_id="desk", equal_height=True):
         with gr.Column(elem_id="history", min_width=200):
             fresh = gr.Button("New chat", elem_id="new-chat")
@@ -107,7 +107,7 @@ def _conversation_column() -> tuple[Any, ...]:
         send = gr.Button("Send", variant="primary", elem_id="send", min_width=88)
         stop = gr.Button("Stop", elem_id="stop", min_width=88, visible=False)
     with gr.Row(elem_id="below"):
-        status = gr.HTML(render.message_html(chat_view.HINT, failed=False), elem_id="status")
+        status = gr.HTML(chat_view.status((), None), elem_id="status")
         gr.HTML('<button type="button">Chats</button>', elem_id="show-history")
         retry = gr.Button("Retry", size="sm", elem_id="retry", interactive=False)
     return chatbot, notice, cancel, question, send, stop, status, retry
@@ -148,9 +148,13 @@ def _connect(parts: Parts, events: Events, page: gr.Blocks) -> None:
     parts.stop.click(events.stop, shown, parts.page, **_SHORT)
     parts.fresh.click(events.fresh, [search, *editing], parts.page, **_SHORT)
     gr.on([page.load, parts.fresh.click], events.examples, None, parts.chatbot, **_SHORT)
-    bridge.open(events.open, [search, *editing], parts.page, **_SHORT)
-    bridge.delete(events.delete, [*shown, *editing], parts.page, **_SHORT)
-    bridge.restore(events.restore, [*shown, *editing], parts.page, **_SHORT)
+    # A second click counts, even while the first one is being answered.
+    each = _SHORT | {"trigger_mode": "multiple"}
+    bridge.open(events.open, [search, *editing], parts.page, **each)
+    deleting = [*shown, *editing, parts.deletions]
+    deleted = [*parts.page, parts.deletions, parts.deleted]
+    bridge.delete(events.delete, deleting, deleted, **_SHORT)
+    bridge.restore(events.restore, deleting, deleted, **_SHORT)
     bridge.refresh(events.refresh, parts.conversation, parts.following, **_SHORT)
     page.load(events.load, parts.conversation, parts.page, js=_LOADED, **_SHORT)
     page.load(None, parts.question, parts.question, js=_KEPT_QUESTION, **_SHORT)
@@ -166,8 +170,6 @@ def _connect(parts: Parts, events: Events, page: gr.Blocks) -> None:
     question = [parts.conversation, parts.question, *editing]
     bridge.edit(events.edit, question, edit, **_SHORT)
     parts.cancel.click(events.cancel_edit, parts.draft, edit, **_SHORT)
-    # A second click counts, even while the first one is being answered.
-    each = _SHORT | {"trigger_mode": "multiple"}
     bridge.pick(events.pick, parts.conversation, [parts.chosen, parts.status], **each)
     bridge.note(events.note, parts.conversation, parts.note, **each)
 

@@ -9,7 +9,7 @@ becomes HTML.
 import re
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,20 +21,24 @@ from rag_tutor.conversations import Conversations, Rating, SavedTurn
 from rag_tutor.errors import TutorError
 from rag_tutor.export import answer_text, conversation_text
 from rag_tutor.ui import chat_view, history, render
+from rag_tutor.ui.history import Deletion
 
 Update = dict[Any, Any]
+Deletions = tuple[Deletion, ...]
 
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
+_MOST_DELETIONS = 3
 _ANSWER_GONE = "Its answer was deleted or replaced, maybe in another window. Load the page again."
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The components of the page that change. The first seven are kept in the browser unseen.
+    """The components of the page that change. The first eight are never seen.
 
     `shown` is the conversation whose turns are shown: late updates make it another than
     `conversation`, for a moment. `returned` is a question that got no answer; it goes back to the
-    box, if nothing else was typed there since.
+    box, if nothing else was typed there since. `deletions` can be undone until the page is loaded
+    again.
     """
 
     conversation: gr.Textbox
@@ -44,6 +48,7 @@ class Parts:
     editing: gr.Number
     draft: gr.Textbox
     returned: gr.Textbox
+    deletions: gr.State
     fresh: gr.Button
     search: gr.Textbox
     deleted: gr.HTML
@@ -80,8 +85,7 @@ class Parts:
     def page(self) -> list[Any]:
         """What may change with the conversation."""
         editing = [self.editing, self.draft, self.notice, self.cancel]
-        lists = [self.listing, self.deleted]
-        return [self.conversation, self.following, *self.chat, *editing, *lists]
+        return [self.conversation, self.following, *self.chat, *editing, self.listing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +159,7 @@ class Events:
         update = self._conversation(conversation, search)
         if not taken_back:
             return update
-        given_back = {self.parts.returned: taken_back, self.parts.status: _message("Stopped.")}
-        return update | given_back
+        return update | self._given_back(taken_back) | {self.parts.status: _message("Stopped.")}
 
     def refresh(self, conversation: str) -> str:
         """Follow anew, for a page that has heard nothing for a while."""
@@ -183,7 +186,7 @@ class Events:
                 update[self.parts.status] = _message(now.message, failed=True)
                 turns = self.desk.answering.turns(conversation)
                 if now.turn.question not in [each.turn.question for each in turns]:
-                    update[self.parts.returned] = now.turn.question
+                    update |= self._given_back(now.turn.question)
                 update[self.parts.listing] = self._listing(conversation, search)
             yield update
 
@@ -201,7 +204,13 @@ class Events:
         return self._tried(rename)
 
     def delete(
-        self, conversation: str, search: str, editing: int, draft: str, event: gr.EventData
+        self,
+        conversation: str,
+        search: str,
+        editing: int,
+        draft: str,
+        deletions: Deletions,
+        event: gr.EventData,
     ) -> Update:
         """Delete a conversation, and offer to undo it."""
         chat = str(event.chat)
@@ -213,20 +222,28 @@ class Events:
             self.desk.conversations.delete(chat)
             update = self._open("" if is_open else conversation, search)
             update |= self._without_edit(editing, draft) if is_open else {}
-            return update | {self.parts.deleted: history.deleted_html(chat, title, is_open)}
+            return update | self._deleted((Deletion(chat, title, is_open), *deletions))
 
         return self._tried(delete)
 
     def restore(
-        self, conversation: str, search: str, editing: int, draft: str, event: gr.EventData
+        self,
+        conversation: str,
+        search: str,
+        editing: int,
+        draft: str,
+        deletions: Deletions,
+        event: gr.EventData,
     ) -> Update:
         """Undo a deletion; what was open then is open again."""
 
         def restore() -> Update:
-            self.desk.conversations.restore(str(event.chat))
+            chat = str(event.chat)
+            self.desk.conversations.restore(chat)
+            left = self._deleted([each for each in deletions if each.conversation != chat])
             if not event.reopen:
-                return self._open(conversation, search)
-            return self._open(event.chat, search) | self._without_edit(editing, draft)
+                return self._open(conversation, search) | left
+            return self._open(chat, search) | self._without_edit(editing, draft) | left
 
         return self._tried(restore)
 
@@ -306,7 +323,12 @@ class Events:
     def _open(self, wanted: Any, search: str) -> Update:
         is_known = isinstance(wanted, str) and _IDENTITY.fullmatch(wanted)
         conversation = wanted if is_known else uuid.uuid4().hex
-        return self._conversation(conversation, search) | {self.parts.deleted: ""}
+        return self._conversation(conversation, search)
+
+    def _deleted(self, deletions: Sequence[Deletion]) -> Update:
+        kept = tuple(deletions[:_MOST_DELETIONS])
+        shown = "".join(map(history.deleted_html, kept))
+        return {self.parts.deletions: kept, self.parts.deleted: shown}
 
     def _conversation(self, conversation: str, search: str) -> Update:
         """All that the page shows of a conversation, with the list of all."""
@@ -339,11 +361,15 @@ class Events:
             parts.seen: len(turns),
             parts.chatbot: chat_view.messages(turns, now, corpus),
             parts.newest: chat_view.newest_sources(turns, corpus),
-            parts.status: _message(chat_view.status(turns, now)),
+            parts.status: chat_view.status(turns, now),
             parts.send: gr.update(visible=not busy),
             parts.stop: gr.update(visible=busy),
             parts.retry: gr.update(interactive=bool(turns) and not busy),
         }
+
+    def _given_back(self, question: str) -> Update:
+        """Put a question without an answer back; Retry would ask the one before it again."""
+        return {self.parts.returned: question, self.parts.retry: gr.update(interactive=False)}
 
     def _listing(self, conversation: str, search: str) -> str:
         is_kept = bool(self.desk.conversations.turns(conversation))

@@ -15,7 +15,7 @@ from rag_tutor.ui import render
 
 Turns = Sequence[SavedTurn]
 
-HINT = "Enter sends, Shift+Enter starts a new line."
+_HINT = "Enter sends, Shift+Enter starts a new line."
 STOPPED = "Stopped. What was written is kept."
 _INTERRUPTED = "This answer was interrupted. Retry asks for it again."
 _CHANGED: dict[Change, str] = {
@@ -35,7 +35,8 @@ def messages(turns: Turns, now: Progress | None, corpus: Path) -> list[dict[str,
     """The questions and answers as Markdown; only the newest answer has suggestions."""
     shown = []
     for saved in turns:
-        question = render.question_markdown(saved.turn.question) + render.edit_link(saved.id)
+        question = render.question_markdown(saved.turn.question)
+        question += render.edit_link(saved.id, saved.turn.question)
         shown.append({"role": "user", "content": question})
         is_made = saved.state == "open" and is_busy(now)
         answer = _answer(saved, is_made, saved is turns[-1], corpus)
@@ -44,18 +45,11 @@ def messages(turns: Turns, now: Progress | None, corpus: Path) -> list[dict[str,
 
 
 def status(turns: Turns, now: Progress | None) -> str:
-    """What is being done, or how the newest answer came about."""
-    if now and is_busy(now):
-        return _doing(now)
-    if not turns:
-        return HINT
-    newest = turns[-1]
-    if newest.state != "done":
-        return STOPPED if newest.state == "stopped" else _INTERRUPTED
-    seconds = newest.timings.get("total", 0) / 1000
-    if newest.turn.answer.refused:
-        return f"Nothing in your notes answers this. Searched for {seconds:.1f} s."
-    return f"Answered in {seconds:.1f} s from {_passages(len(newest.turn.answer.passages))}."
+    """A line on what is being done, or on how the newest answer came about."""
+    if not turns and not is_busy(now):
+        return render.keys_html(_HINT)
+    text = _doing(now) if now and is_busy(now) else _done(turns[-1])
+    return render.message_html(text, failed=False)
 
 
 def sources(saved: SavedTurn, corpus: Path) -> str:
@@ -122,6 +116,15 @@ def _answer(saved: SavedTurn, is_made: bool, is_newest: bool, corpus: Path) -> s
     if is_newest and saved.suggestions:
         parts.append(render.suggestion_links(saved.suggestions))
     return "\n\n".join(parts)
+
+
+def _done(newest: SavedTurn) -> str:
+    if newest.state != "done":
+        return STOPPED if newest.state == "stopped" else _INTERRUPTED
+    seconds = newest.timings.get("total", 0) / 1000
+    if newest.turn.answer.refused:
+        return f"Nothing in your notes answers this. Searched for {seconds:.1f} s."
+    return f"Answered in {seconds:.1f} s from {_passages(len(newest.turn.answer.passages))}."
 
 
 def _doing(now: Progress) -> str:

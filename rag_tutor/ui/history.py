@@ -4,11 +4,22 @@ import html
 import re
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 
 from rag_tutor.conversations import Conversation, Hit
 
+_SHOWN_CHARACTERS = 60
 _TOOLS = (("rename", "Rename"), ("export", "Export as Markdown"), ("delete", "Delete"))
+
+
+@dataclass(frozen=True, slots=True)
+class Deletion:
+    """A conversation that was deleted, and whether it was open then."""
+
+    conversation: str
+    title: str
+    was_open: bool
 
 
 def list_html(conversations: Sequence[Conversation], current: str, now: float) -> str:
@@ -31,13 +42,15 @@ def hits_html(hits: Sequence[Hit], current: str, wanted: str) -> str:
     return f"{_current(current)}<h2>{count}</h2>{_items(items)}"
 
 
-def deleted_html(conversation: str, title: str, was_open: bool) -> str:
+def deleted_html(deletion: Deletion) -> str:
     """What offers to undo a deletion."""
-    reopen = " was-open" if was_open else ""
+    reopen = " was-open" if deletion.was_open else ""
+    title = deletion.title
+    shown = title if len(title) <= _SHOWN_CHARACTERS else f"{title[:_SHOWN_CHARACTERS].rstrip()}…"
     return (
-        f'<p class="deleted" role="status"><span>Deleted “{html.escape(title[:60])}”.</span> '
-        f'<button type="button" class="restore{reopen}" value="{html.escape(conversation)}">'
-        "Undo</button></p>"
+        f'<p class="deleted" role="status"><span>Deleted “{html.escape(shown)}”.</span> '
+        f'<button type="button" class="restore{reopen}" '
+        f'value="{html.escape(deletion.conversation)}">Undo</button></p>'
     )
 
 

@@ -7,6 +7,7 @@ models is data: whatever of it could act in a browser is escaped or left out her
 import html
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 from markdown_it import MarkdownIt
@@ -21,7 +22,7 @@ from mdit_py_plugins.texmath import texmath_plugin
 
 from rag_tutor.chunking import Heading, plain_text
 from rag_tutor.domain import Answer, Citation, Passage, Turn
-from rag_tutor.grounding import closest_headings
+from rag_tutor.grounding import closest_headings, row_as_text
 
 Span = tuple[int, int]
 
@@ -52,6 +53,9 @@ _ANSWER_PARTS = re.compile(
 _PRICE = re.compile(r"\d[\d.,]*\s+[^\W\d_]{2}")
 _LIST_MARK = re.compile(r"(?:>\s*)*(?:[-*+]|\d{1,3}[.)])\s+")
 _MAX_QUOTE = 400
+_HEADING_CHARACTERS = 160
+_BEFORE_FORMULA = re.compile(r"[ \t>]*(?:(?:[-*+]|\d{1,3}[.)])[ \t]+)?")
+_AFTER_FORMULA = re.compile(r"[ \t.,;]*(?:\[\d{1,3}\][ \t]*)*")
 _NO_CHANGES: Mapping[str, str] = {}
 _TAG_OR_SIGN = re.compile(f"(<[^>]*>|{_MARK_ON}|{_MARK_OFF})")
 _BLOCK_TAG = re.compile(r"</?(?:p|h\d|[uo]l|li|pre|blockquote|table|t\w+|div|hr)\b")
@@ -99,9 +103,10 @@ def sources_html(turn: Turn, turn_id: int, changes: Mapping[str, str] = _NO_CHAN
     if rest:
         title = "Also read, not cited" if first else "Read for this answer"
         rest.insert(0, f'<h3 class="divider">{title}</h3>')
+    asked = html.escape(_beginning(turn.question))
     return one_line(
         f'<div class="sources" id="sources-{turn_id}">'
-        f'<p class="asked">{html.escape(turn.question[:200])}</p>{"".join(first + rest)}</div>'
+        f'<p class="asked">{asked}</p>{"".join(first + rest)}</div>'
     )
 
 
@@ -124,9 +129,10 @@ def passage_html(text: str, spans: Iterable[Span], lower: int = 3) -> str:
     return _with_marks(rendered)
 
 
-def edit_link(turn: int) -> str:
-    """What lets a question be edited."""
-    return f'<a class="edit" href="#edit-{turn}" title="Edit this question"></a>'
+def edit_link(turn: int, question: str) -> str:
+    """What lets a question be edited; it tells the page of a long one, which is no heading."""
+    long = " long" if len(question) > _HEADING_CHARACTERS else ""
+    return f'<a class="edit{long}" href="#edit-{turn}" title="Edit this question"></a>'
 
 
 def answer_links(turn: int, rating: str) -> str:
@@ -184,11 +190,21 @@ def note_html(
         f'<a{_here(number == here)} href="#place-{number}">{html.escape(heading.title)}</a></li>'
         for number, heading in enumerate(outline)
     )
-    nav = f'<nav aria-label="Outline of the note"><ul>{places}</ul></nav>' if places else ""
+    nav = ""
+    if places:
+        nav = (
+            '<nav aria-label="Outline of the note"><details open><summary>Outline</summary>'
+            f"<ul>{places}</ul></details></nav>"
+        )
     return one_line(
         f'{head}<div class="note-desk">{nav}<article class="passage" tabindex="0">'
         f'<div class="text">{_with_marks(rendered)}</div></article></div>'
     )
+
+
+def keys_html(text: str) -> str:
+    """A line on keys, for where there is a keyboard."""
+    return f'<p class="message keys" role="status">{html.escape(text)}</p>'
 
 
 def message_html(text: str, failed: bool) -> str:
@@ -199,10 +215,10 @@ def message_html(text: str, failed: bool) -> str:
 
 def _answer_part(match: re.Match[str], turn_id: int, waiting: dict[int, list[Citation]]) -> str:
     display = match["dollars"] or match["brackets"]
-    if display:
+    if display and _stands_alone(match):
         return _DISPLAY_ON + display + _DISPLAY_OFF
-    if match["inline"]:
-        return _INLINE_ON + match["inline"] + _INLINE_OFF
+    if inline := display or match["inline"]:
+        return _INLINE_ON + inline + _INLINE_OFF
     if match["dollar"]:
         is_formula = not _PRICE.match(match["dollar"])
         return _INLINE_ON + match["dollar"] + _INLINE_OFF if is_formula else match[0]
@@ -216,6 +232,14 @@ def _answer_part(match: re.Match[str], turn_id: int, waiting: dict[int, list[Cit
     if match["tag"]:
         return "&lt;"
     return match[0]
+
+
+def _stands_alone(formula: re.Match[str]) -> bool:
+    """Whether a formula shares its lines with nothing but signs of Markdown and markers."""
+    text = formula.string
+    before = text[text.rfind("\n", 0, formula.start()) + 1 : formula.start()]
+    after = text[formula.end() :].partition("\n")[0]
+    return bool(_BEFORE_FORMULA.fullmatch(before) and _AFTER_FORMULA.fullmatch(after))
 
 
 def _refusal(answer: Answer, turn_id: int) -> str:
@@ -236,7 +260,8 @@ def _refusal(answer: Answer, turn_id: int) -> str:
 def _citation_link(turn_id: int, citation: Citation) -> str:
     """A marker; its title holds note, heading and sentence, one on each line."""
     chunk = citation.passage.chunk
-    quote = " ".join(plain_text(citation.quote[:_MAX_QUOTE]).split())
+    quote = row_as_text(citation) or citation.quote
+    quote = " ".join(plain_text(quote[:_MAX_QUOTE]).split())
     quote = _LIST_MARK.sub("", quote)
     lines = (chunk.document_id, " › ".join(chunk.heading), quote)
     title = "&#10;".join(_literal(line.translate(_PRIVATE)) for line in lines)
@@ -314,6 +339,10 @@ def _literal(text: str) -> str:
     return re.sub(r"[!-&*+\-.:<->@\[-`{-~]", lambda match: f"&#{ord(match[0])};", text)
 
 
+def _beginning(text: str) -> str:
+    return text if len(text) <= _HEADING_CHARACTERS else f"{text[:_HEADING_CHARACTERS].rstrip()}…"
+
+
 def one_line(page: str) -> str:
     """Gradio's Markdown takes HTML as it is only up to a blank line."""
     return page.replace("\n", "&#10;")
@@ -355,6 +384,22 @@ def _mark_cited(state: StateCore) -> None:
                 lines.append(signed)
             text = "\n".join(lines)
             token.content = re.sub(f"{_MARK_OFF}(\\s*){_MARK_ON}", r"\1", text)
+
+
+def _keep_in_line(state: StateCore) -> None:
+    """Leave a formula in its line, wherever it shares that with words or stands in a cell."""
+    for before, token in pairwise(state.tokens):
+        children = token.children or []
+        for at, child in enumerate(children):
+            beside = [*children[max(at - 1, 0) : at], *children[at + 1 : at + 2]]
+            is_alone = all(
+                each.type.endswith("break")
+                or (each.type == "text" and not each.content.strip(f" .,;{_MARK_ON}{_MARK_OFF}"))
+                for each in beside
+            )
+            is_in_cell = before.type in ("td_open", "th_open")
+            if child.type == "math_inline_double" and (is_in_cell or not is_alone):
+                child.type = "math_inline"
 
 
 def _anchor(state: StateCore) -> None:
@@ -470,6 +515,7 @@ def _parser() -> MarkdownIt:
     parser.inline.ruler.at("math_inline", _formula_between_dollars)
     parser.core.ruler.after("block", "mark_cited", _mark_cited)
     parser.core.ruler.after("mark_cited", "anchor", _anchor)
+    parser.core.ruler.after("inline", "keep_in_line", _keep_in_line)
     for name in ("math_inline", "math_inline_double"):
         parser.add_render_rule(name, _render_math)
     for name in ("math_block", "math_block_label"):

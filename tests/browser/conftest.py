@@ -125,7 +125,7 @@ class Server:
 
 @dataclass(slots=True)
 class Script:
-    """What a generator writes: the first part, and the rest once it goes on."""
+    """What a generator writes: the first part, and the rest once it goes on; or it fails."""
 
     first: str = (
         "An oxbow lake is a curved lake that forms when a river cuts through the neck of a"
@@ -133,6 +133,7 @@ class Script:
     )
     rest: str = " is left behind without a current. [1]"
     goes_on: threading.Event = field(default_factory=threading.Event)
+    fails: bool = False
 
 
 @dataclass(slots=True)
@@ -165,6 +166,11 @@ class Desk:
     def questions(self) -> Locator:
         """The questions in the chat."""
         return self.page.locator("#chat .user-row")
+
+    def edit_first(self) -> None:
+        """Put the first question into the question box."""
+        self.questions().first.hover()
+        self.questions().first.locator("a.edit").click()
 
     def chats(self) -> Locator:
         """The conversations in the list."""
@@ -241,6 +247,9 @@ def halting_desk(server: Server, browser: Browser, tmp_path: Path) -> Iterator[t
     script = Script()
 
     def reply(to: ServerReply) -> None:
+        if script.fails:
+            to.refuse(500, "{}")
+            return
         to.begin()
         to.write(script.first)
         assert script.goes_on.wait(60)

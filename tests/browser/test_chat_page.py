@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Route, expect
+from playwright.sync_api import Browser, Locator, Route, expect
 
 from tests.browser.conftest import HOSTILE, HOSTILE_NAME, Desk, Script, Server
 
@@ -131,6 +131,41 @@ def test_stop_keeps_what_was_written(halting_desk: tuple[Desk, Script]) -> None:
         expect(answer.first).not_to_contain_text("left behind")
 
 
+def test_a_question_without_an_answer_is_given_back_and_leaves_nothing(
+    halting_desk: tuple[Desk, Script],
+) -> None:
+    desk, script = halting_desk
+    page, question = desk.page, desk.page.locator("#question textarea")
+    script.fails = True
+    question.fill(OXBOW)
+    question.press("Enter")
+    expect(page.locator("#status [role=alert]")).to_be_visible(timeout=60_000)
+    expect(question).to_have_value(OXBOW)
+    expect(desk.questions()).to_have_count(0)
+    expect(desk.chats()).to_have_count(0)
+
+    script.fails, script.first = False, ""
+    desk.send(OXBOW)
+    question.fill("And what")
+    page.click("#stop")
+    desk.finish()
+    expect(page.locator("#status")).to_have_text("Stopped.")
+    expect(question).to_have_value("And what")
+    question.fill("")
+
+    script.first = "Magma is molten rock below the surface of the earth. [1] "
+    script.goes_on.set()
+    desk.ask(MAGMA)
+    expect(page.locator("#retry")).to_be_enabled()
+    script.first = ""
+    script.goes_on.clear()
+    desk.send(OXBOW)
+    page.click("#stop")
+    desk.finish()
+    expect(question).to_have_value(OXBOW)
+    expect(page.locator("#retry")).to_be_disabled()  # it would ask the question before
+
+
 def test_the_sources_before_are_gone_as_soon_as_the_next_answer_is_begun(
     halting_desk: tuple[Desk, Script],
 ) -> None:
@@ -184,7 +219,6 @@ def test_formulas_are_shown_while_the_answer_is_written(
     script.rest = circles.removeprefix(script.first)
     answer = page.locator("#chat .bot-row .prose")
     desk.send("What is the area of a circle?")
-    expect(answer.locator(".katex-display")).to_have_count(2)
     expect(answer.locator(".katex")).to_have_count(3)
     expect(page.locator("#stop")).to_be_visible()
     script.goes_on.set()
@@ -192,7 +226,8 @@ def test_formulas_are_shown_while_the_answer_is_written(
     written = "costs $5 or $6 and prints $HOME/$USER"
     expect(answer).to_contain_text(written)
     for _ in range(2):
-        expect(answer.locator(".katex-display")).to_have_count(2)
+        expect(answer.locator(".katex")).to_have_count(3)
+        expect(answer.locator(".katex-display")).to_have_count(0)
         expect(answer.locator(".katex-error")).to_have_count(0)
         for sign in ("$$", "\\(", "\\["):
             expect(answer).not_to_contain_text(sign)
@@ -447,6 +482,19 @@ def test_a_note_runs_nothing_in_the_page(desk: Desk) -> None:
     assert page.evaluate("window.hacked") is None
     assert page.locator(".gradio-container img").count() == 0
     assert page.locator("a[href^='javascript']").count() == 0
+
+
+def test_keys_are_named_only_where_there_are_some(desk: Desk, browser: Browser) -> None:
+    expect(desk.page.locator("#status")).to_contain_text("Enter sends")
+    expect(desk.page.locator("#status .keys")).to_be_visible()
+    context = browser.new_context(
+        viewport={"width": 380, "height": 780}, has_touch=True, is_mobile=True
+    )
+    page = context.new_page()
+    page.goto(desk.page.url)
+    page.wait_for_selector("#chat .example")
+    expect(page.locator("#status .keys")).to_be_hidden()
+    context.close()
 
 
 def test_the_page_fits_a_phone(phone: Desk) -> None:

@@ -3,10 +3,13 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
 
+from rag_tutor.conversations import Conversations
+from rag_tutor.domain import Answer, Turn
 from tests.browser.conftest import HOSTILE_NAME, VOLCANOES, Desk, Server
 
 pytestmark = pytest.mark.browser
@@ -123,6 +126,55 @@ def test_another_conversation_isnt_disturbed_by_an_answer_in_the_making(
     expect(desk.questions()).to_have_text([BOTH])
 
 
+def test_back_and_forward_lead_through_the_conversations(desk: Desk) -> None:
+    page = desk.page
+    for question in (MEANDER, MAGMA):
+        page.click("#new-chat")
+        expect(desk.questions()).to_have_count(0)
+        desk.ask(question)
+    page.goto(desk.page.url.split("?")[0])
+    expect(desk.chats().first).to_have_text(MAGMA)
+    for question in (MEANDER, MAGMA, MEANDER):
+        desk.chats().filter(has_text=question).first.click()
+        expect(desk.questions()).to_have_text([question])
+    length = page.evaluate("history.length")
+    for question in (MAGMA, MEANDER):
+        page.go_back()
+        expect(desk.questions()).to_have_text([question])
+    page.go_back()
+    expect(desk.questions()).to_have_count(0)
+    page.go_forward()
+    expect(desk.questions()).to_have_text([MEANDER])
+    page.evaluate("history.forward(); setTimeout(() => history.back(), 30)")
+    page.wait_for_timeout(1000)
+    expect(desk.questions()).to_have_text([MEANDER])
+    assert page.evaluate("history.length") == length
+
+
+def test_back_closes_a_dialog_or_leaves_a_page_and_reloading_stays(phone: Desk) -> None:
+    page = phone.page
+    phone.ask(MAGMA)
+    address = page.url
+    page.locator("#newest-sources .open-note").first.click()
+    expect(page.locator("#note-dialog mark").first).to_be_visible()
+    page.go_back()
+    expect(page.locator("#note-dialog")).to_be_hidden()
+    expect(phone.questions()).to_have_text([MAGMA])
+    assert page.url == address
+
+    for name, part in (("Notes", "#notes li button"), ("Settings", "#index-facts dd")):
+        page.get_by_role("tab", name=name).click()
+        expect(page.locator(part).first).to_be_visible()
+        page.reload()
+        expect(page.locator(part).first).to_be_visible()
+    page.go_back()
+    expect(page.locator("#notes li button").first).to_be_visible()
+    page.go_back()
+    expect(phone.questions()).to_have_text([MAGMA])
+    expect(phone.questions()).to_be_in_viewport()
+    assert page.url == address
+
+
 def test_conversations_are_renamed_searched_and_deleted_with_undo(desk: Desk) -> None:
     page = desk.page
     desk.ask(MEANDER)
@@ -157,6 +209,40 @@ def test_conversations_are_renamed_searched_and_deleted_with_undo(desk: Desk) ->
     expect(desk.questions()).to_have_text([MAGMA])
     expect(desk.chats()).to_have_count(count)
     expect(page.locator("#deleted .restore")).to_have_count(0)
+
+
+def test_each_deletion_can_be_undone_and_the_open_chat_is_in_view(
+    small_desk: tuple[Desk, Path],
+) -> None:
+    desk, corpus = small_desk
+    (file,) = (corpus.parent / "conversations").iterdir()
+    kept = Conversations(file)
+    answer = Answer("It is.", (), (), refused=False)
+    for number in range(40):
+        turn = kept.ask(f"{number:032x}", f"Question {number}", 0)
+        kept.finish(turn, Turn(f"Question {number}", "", answer), "done", {}, {})
+    page = desk.page
+    page.reload()
+    for number in (39, 38, 37, 36):
+        item = page.locator("#history-list li", has_text=f"Question {number}")
+        item.hover()
+        item.locator(".delete").click()
+        expect(item).to_have_count(0)
+    undo = page.locator("#deleted .deleted")
+    expect(undo).to_have_count(3)
+    expect(undo.first).to_contain_text("Question 36")
+    undo.filter(has_text="Question 38").locator(".restore").click()
+    expect(desk.chats().first).to_have_text("Question 38")
+    expect(undo).to_have_count(2)
+    undo.first.locator(".restore").click()
+    expect(undo).to_have_count(1)
+    expect(desk.chats()).to_have_count(38)
+
+    page.goto(f"{page.url.split('?')[0]}?chat={0:032x}")
+    expect(page.locator("#history-list .open[aria-current]")).to_have_text("Question 0")
+    expect(page.locator("#history-list .open[aria-current]")).to_be_in_viewport()
+    expect(desk.chats().first).not_to_be_in_viewport()
+    expect(undo).to_have_count(0)
 
 
 def test_a_marker_shows_its_sentence_to_mouse_and_keyboard(desk: Desk) -> None:
@@ -231,17 +317,14 @@ def test_an_edited_question_replaces_what_follows(desk: Desk) -> None:
     desk.ask(MEANDER)
     desk.ask(MAGMA)
     page.fill("#question textarea", "a draft")
-    first = desk.questions().first
-    first.hover()
-    first.locator("a.edit").click()
+    desk.edit_first()
     expect(page.locator("#question textarea")).to_have_value(MEANDER)
     expect(page.locator("#edit-notice")).to_contain_text("the turn after it")
     page.click("#cancel-edit")
     expect(page.locator("#question textarea")).to_have_value("a draft")
     expect(desk.questions()).to_have_text([MEANDER, MAGMA])
 
-    first.hover()
-    first.locator("a.edit").click()
+    desk.edit_first()
     expect(page.locator("#question textarea")).to_have_value(MEANDER)
     page.fill("#question textarea", OXBOW)
     page.press("#question textarea", "Enter")
@@ -250,6 +333,50 @@ def test_an_edited_question_replaces_what_follows(desk: Desk) -> None:
     expect(page.locator("#chat .bot-row")).to_contain_text("curved lake")
     page.reload()
     expect(desk.questions()).to_have_text([OXBOW])
+
+
+def test_deleting_the_conversation_ends_its_edit_and_a_reload_keeps_the_draft(desk: Desk) -> None:
+    page = desk.page
+    question = page.locator("#question textarea")
+    desk.ask(MEANDER)
+    question.fill("a draft")
+    desk.edit_first()
+    expect(question).to_have_value(MEANDER)
+    page.reload()
+    expect(question).to_have_value("a draft")
+    expect(page.locator("#edit-bar")).to_be_hidden()
+
+    expect(desk.questions()).to_have_text([MEANDER])
+    desk.edit_first()
+    expect(question).to_have_value(MEANDER)
+    first = page.locator("#history-list li").first
+    first.hover()
+    first.locator(".delete").click()
+    expect(question).to_have_value("a draft")
+    expect(page.locator("#edit-bar")).to_be_hidden()
+    desk.ask(MAGMA)
+    expect(desk.questions()).to_have_text([MAGMA])
+    page.reload()
+    expect(desk.questions()).to_have_text([MAGMA])
+
+
+def test_what_fails_with_the_conversations_says_so(small_desk: tuple[Desk, Path]) -> None:
+    desk, corpus = small_desk
+    page, status = desk.page, desk.page.locator("#status")
+    desk.ask(MEANDER)
+    for path in (corpus.parent / "conversations").iterdir():
+        path.write_bytes(b"no database " * 1000)
+    page.locator("#chat .actions .up").click()
+    expect(status).to_contain_text("rating couldn't be kept")
+    page.keyboard.press("Escape")
+    page.locator("#chat .actions .copy").click()
+    expect(status).to_contain_text("can't be read")
+    first = page.locator("#history-list li").first
+    first.hover()
+    first.locator(".export").click()
+    expect(status).to_contain_text("couldn't be exported")
+    page.locator("#newest-sources .open-note").first.click()
+    expect(page.locator("#note-view")).to_contain_text("conversations can't be read")
 
 
 def test_an_answer_is_exported_copied_and_rated(desk: Desk, server: Server) -> None:
@@ -320,13 +447,31 @@ def test_a_table_is_shown_as_one_with_the_cited_row_marked(desk: Desk) -> None:
     row = page.locator("#newest-sources .cited tr", has_text="Stratovolcano")
     expect(row.locator("mark").first).to_be_visible()
     expect(page.locator("#newest-sources .cited th").first).to_have_text("Kind")
+    lines = row.locator("mark", has_text="Stratovolcano").evaluate(
+        """(word) => {
+          word.closest(".text").style.width = "8rem";
+          return word.getClientRects().length;
+        }"""
+    )
+    assert lines == 1, "a word of a cell is broken, where the table could be scrolled"
 
 
 def test_suggested_follow_ups_lead_on(desk: Desk, server: Server) -> None:
     page = desk.page
+    page.evaluate(
+        """() => {
+          window.heights = [];
+          new MutationObserver(() => {
+            const row = document.querySelector("#chat .bot-row:has(.actions)");
+            if (row) heights.push(row.offsetHeight);
+          }).observe(document.querySelector("#chat"), { childList: true, subtree: true });
+        }"""
+    )
     desk.ask(MAGMA)
     suggestion = page.locator("#chat .suggestion").first
     expect(suggestion).to_be_visible(timeout=SLOW)
+    heights = page.evaluate("heights")
+    assert max(heights) - min(heights) <= 2, "the answer moved when the follow-ups came"
     question = suggestion.inner_text()
     assert question != MAGMA
     suggestion.click()
@@ -355,6 +500,31 @@ def test_nothing_of_a_hostile_note_runs_in_cards_notes_or_lists(desk: Desk) -> N
     assert page.evaluate("window.hacked") is None
     assert page.locator(".gradio-container img").count() == 0
     assert page.locator("a[href^='javascript']").count() == 0
+
+
+def test_a_long_question_leaves_room_for_its_answer(phone: Desk) -> None:
+    page = phone.page
+    phone.ask(f"{'I read about the courses of rivers and their bends. ' * 12}{MEANDER}")
+    box = phone.questions().first.bounding_box()
+    assert box
+    assert box["height"] < 150
+    phone.edit_first()
+    expect(page.locator("#question textarea")).to_have_value(re.compile("^I read about"))
+
+
+def test_a_narrow_note_has_its_outline_above_it(phone: Desk) -> None:
+    page = phone.page
+    phone.ask(MAGMA)
+    page.locator("#newest-sources .open-note").first.click()
+    outline = page.locator("#note-view nav")
+    place = outline.locator("a", has_text="Where does an earthquake begin?")
+    expect(outline.locator("summary")).to_be_visible()
+    expect(place).to_be_hidden()
+    outline.locator("summary").click()
+    place.click()
+    expect(place).to_be_hidden()
+    heading = page.locator("#note-view article").get_by_role("heading", name="earthquake")
+    expect(heading).to_be_in_viewport()
 
 
 def test_the_list_is_a_drawer_on_a_phone(phone: Desk) -> None:
