@@ -2,7 +2,6 @@
 knows nothing of how an answer is shown.
 """
 
-import functools
 import shlex
 import threading
 import time
@@ -60,6 +59,9 @@ _WRITTEN_FROM = 3
 _MAX_TOKENS = 200
 # What a chat template adds around the messages, at most.
 _TEMPLATE_TOKENS = 64
+
+# One model at a time: transformers sets the type of numbers for the whole process while it loads.
+_LOADING = threading.Lock()
 
 Model = TypeVar("Model")
 Piece = TypeVar("Piece")
@@ -338,12 +340,14 @@ def open_tutor(settings: Settings, weights: Weights = DEFAULT_WEIGHTS) -> Tutor:
 
 def _once(load: Callable[[], Model]) -> Callable[[], Model]:
     """Call `load` once, however many threads ask; after a failure, again."""
-    lock = threading.Lock()
-    cached = functools.cache(load)
+    loaded: list[Model] = []
 
     def get() -> Model:
-        with lock:
-            return cached()
+        if not loaded:
+            with _LOADING:
+                if not loaded:
+                    loaded.append(load())
+        return loaded[0]
 
     return get
 
