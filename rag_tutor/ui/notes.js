@@ -95,6 +95,7 @@
   }
 
   function move(was, name) {
+    if (was === name) return;
     const unsaved = load(was);
     if (unsaved) keep(name, unsaved.text, unsaved.hash);
     forget(was);

@@ -197,12 +197,17 @@ def test_a_new_note_is_written_once(desk: Desk, server: Server) -> None:
     expect(page.locator("#notes-message")).to_contain_text("Saved")
     expect(row(desk, "ice & snow.md")).to_contain_text("indexed", timeout=PATIENCE)
 
+    # What is wrong with a new name is said beside it, not above the note that is open.
+    refused = page.locator("#refused-name [role=alert]")
     page.fill("#note-name textarea, #note-name input", "Ice & Snow.md")
     page.click("#create-note")
-    expect(page.locator("#notes-message [role=alert]")).to_contain_text("already")
+    expect(refused).to_contain_text("already")
     page.fill("#note-name textarea, #note-name input", "../escaped.md")
     page.click("#create-note")
-    expect(page.locator("#notes-message [role=alert]")).to_contain_text("not the name of a note")
+    expect(refused).to_contain_text("not the name of a note")
+    expect(page.locator("#notes-message")).to_contain_text("Saved")
+    desk.open_note("lab.md")
+    expect(refused).to_have_count(0)
     assert "frozen" in (server.corpus / "ice & snow.md").read_text(encoding="utf-8")
     assert not (server.corpus.parent / "escaped.md").exists()
     (server.corpus / "ice & snow.md").unlink()
@@ -241,6 +246,54 @@ def test_a_note_can_be_renamed_deleted_and_brought_back(desk: Desk, note: Path) 
     page.locator("#trash li", has_text="estuaries.md").first.locator("button").click()
     expect(row(desk, "estuaries.md")).to_contain_text("indexed", timeout=PATIENCE)
     renamed.unlink()
+
+
+def test_a_note_that_keeps_its_name_keeps_its_unsaved_text(desk: Desk, note: Path) -> None:
+    page = desk.page
+    name = page.locator("#new-name textarea, #new-name input")
+    open_own(desk, note)
+    page.fill("#editor textarea", "half a thought")
+    page.click("#rename")
+    expect(name).to_have_value(note.name)
+    name.press("Enter")
+    expect(name).to_be_hidden()
+    page.click("#rename")
+    name.fill("deltas")
+    page.click("#do-rename")
+    expect(name).to_be_hidden()
+    page.reload()
+    desk.open_notes()
+    expect(editor(desk)).to_have_value("half a thought")
+
+    page.click("#rename")
+    name.fill("rivers.md")
+    page.click("#do-rename")
+    expect(page.locator("#notes-message [role=alert]")).to_contain_text("already")
+    page.click("#cancel-rename")
+    expect(name).to_be_hidden()
+    expect(page.locator("#notes-message [role=alert]")).to_have_count(0)
+    page.click("#rename")
+    expect(name).to_have_value(note.name)
+    desk.open_note("lab.md")
+    expect(name).to_be_hidden()
+
+
+def test_a_renamed_note_still_shows_what_another_program_changed(desk: Desk, note: Path) -> None:
+    page = desk.page
+    renamed = note.with_name("estuaries.md")
+    open_own(desk, note)
+    page.fill("#editor textarea", "my version")
+    page.click("#rename")
+    page.fill("#new-name textarea, #new-name input", renamed.name)
+    note.write_text("their version", encoding="utf-8")
+    page.click("#do-rename")
+    try:
+        expect(page.locator("#note-title h2")).to_have_text(renamed.name)
+        expect(page.locator("#theirs pre")).to_have_text("their version", timeout=PATIENCE)
+        assert renamed.read_text(encoding="utf-8") == "their version"
+        page.click("#use-theirs")
+    finally:
+        renamed.unlink(missing_ok=True)
 
 
 def test_a_phone_shows_the_list_or_the_open_note(phone: Desk, server: Server) -> None:
