@@ -73,6 +73,21 @@ def test_the_same_change_made_elsewhere_is_no_conflict(corpus: Path) -> None:
     assert again.theirs is None
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_text_that_nobody_changed_is_no_version_of_its_own(corpus: Path, line_end: str) -> None:
+    (corpus / NAME).write_bytes(f"one{line_end}two{line_end}".encode())
+    opened = open_note(corpus, NAME, None)
+    unsaved = Unsaved("one\ntwo\n", opened.draft.content_hash)
+    assert open_note(corpus, NAME, unsaved).is_saved
+    (corpus / NAME).write_text("theirs")
+    again = open_note(corpus, NAME, unsaved)
+    assert (again.text, again.theirs, again.is_saved) == ("theirs", None, True)
+    refused = save_note(corpus, opened.draft, "one\ntwo\n")
+    assert (refused.text, refused.theirs) == ("theirs", None)
+    assert "newer version" in refused.message
+    assert (corpus / NAME).read_text() == "theirs"
+
+
 def test_unsaved_text_outlives_its_file(corpus: Path) -> None:
     opened = open_note(corpus, NAME, None)
     (corpus / NAME).unlink()

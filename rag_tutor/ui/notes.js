@@ -44,6 +44,7 @@
 
   function open(note) {
     const unsaved = load(note);
+    saving = null;
     sent = { note, text: unsaved?.text ?? null };
     ask("open", { note, unsaved });
   }
@@ -88,8 +89,9 @@
       if (unsaved?.text === saving.text) forget(name);
       else if (unsaved) keep(name, unsaved.text, hash);
       saving = null;
-    } else if (kind === "text" && unsaved && sent?.note === name && unsaved.text !== sent.text) {
-      open(name); // a letter was typed while the note was on its way
+    } else if (kind === "text" && unsaved && sent?.note === name) {
+      if (unsaved.text !== sent.text) open(name); // a letter was typed while it was on its way
+      else if (event === "saved") forget(name); // it was the file's own text
     }
     mark();
   }

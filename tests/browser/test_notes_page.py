@@ -186,6 +186,24 @@ def test_a_note_that_changed_elsewhere_is_not_overwritten(desk: Desk, note: Path
     assert note.read_text(encoding="utf-8") == "my next version"
 
 
+def test_a_change_taken_back_is_no_unsaved_text(desk: Desk, note: Path) -> None:
+    page = desk.page
+    open_own(desk, note)
+    page.fill("#editor textarea", "half a thought")
+    page.fill("#editor textarea", NOTE)
+    desk.open_note("lab.md")
+    desk.open_note(note.name)
+    expect(editor(desk)).to_have_value(NOTE)
+    expect(row(desk, note.name).locator("button.unsaved")).to_have_count(0)
+
+    page.fill("#editor textarea", "half a thought")
+    page.fill("#editor textarea", NOTE)
+    note.write_text("their version", encoding="utf-8")
+    expect(editor(desk)).to_have_value("their version", timeout=PATIENCE)
+    expect(page.locator("#theirs")).to_be_hidden()
+    expect(row(desk, note.name).locator("button.unsaved")).to_have_count(0)
+
+
 def test_a_new_note_is_written_once(desk: Desk, server: Server) -> None:
     page = desk.page
     desk.open_notes()
