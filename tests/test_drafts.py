@@ -8,6 +8,7 @@ from rag_tutor.library import list_trash, restore_note
 from rag_tutor.ui.drafts import (
     Unsaved,
     create_note,
+    delete_draft,
     is_stale,
     keep_mine,
     open_note,
@@ -95,6 +96,25 @@ def test_unsaved_text_outlives_its_file(corpus: Path) -> None:
     assert again.text == "mine"
     assert save_note(corpus, again.draft, "mine").is_saved
     assert read_document(corpus, NAME).text == "mine"
+
+
+def test_a_deleted_note_takes_its_unsaved_text_into_the_trash(corpus: Path) -> None:
+    opened = open_note(corpus, NAME, None)
+    before = (corpus / NAME).read_text()
+    trashed, said = delete_draft(corpus, opened.draft, "mine")
+    assert "wasn't saved" in said
+    assert restore_note(corpus, trashed.key) == NAME
+    assert (corpus / NAME).read_text() == before
+    (text,) = list_trash(corpus)
+    assert (corpus / restore_note(corpus, text.key)).read_text() == "mine"
+
+    (corpus / NAME).unlink()
+    trashed, _ = delete_draft(corpus, opened.draft, "mine")
+    assert (corpus / restore_note(corpus, trashed.key)).read_text() == "mine"
+
+    opened = open_note(corpus, NAME, None)
+    delete_draft(corpus, opened.draft, "mine")
+    assert len(list_trash(corpus)) == 1, "what is saved needs no second place"
 
 
 def test_a_note_that_is_gone_or_no_text_says_so(corpus: Path) -> None:

@@ -20,7 +20,7 @@ from rag_tutor.corpus import (
     save_document,
 )
 from rag_tutor.errors import CorpusError
-from rag_tutor.library import keep_in_trash
+from rag_tutor.library import Trashed, delete_note, keep_in_trash
 
 _DIFFERS = (
     "{} was changed by another window or program meanwhile. Choose one version; the other one "
@@ -158,6 +158,21 @@ def use_theirs(corpus: Path, draft: Draft, text: str) -> Opened:
     keep_in_trash(corpus, draft.name, text)
     message = "This is the version on disk. Yours is in the trash."
     return Opened(opened.draft, opened.text, None, message)
+
+
+def delete_draft(corpus: Path, draft: Draft, text: str) -> tuple[Trashed, str]:
+    """Put a note into the trash, and the editor's text beside it if it isn't saved.
+
+    Returns what Undo brings back, and what to say. Raises CorpusError; then the note is there.
+    """
+    is_changed = text != draft.saved and not Unsaved(text, draft.content_hash).is_unchanged
+    if draft.kind != "text" or not is_changed:
+        return delete_note(corpus, draft.name), f"{draft.name} is in the trash."
+    kept = keep_in_trash(corpus, draft.name, text)
+    if not (corpus / draft.name).exists():
+        return kept, f"Your text of {draft.name} is in the trash."
+    said = f"{draft.name} is in the trash, and beside it your text that wasn't saved."
+    return delete_note(corpus, draft.name), said
 
 
 def is_stale(corpus: Path, draft: Draft) -> bool:

@@ -4,7 +4,7 @@
 () => {
   const PREFIX = "rag-tutor:unsaved:";
   const OPEN = "rag-tutor:open-note";
-  let saving = null; // the text that was sent to be saved
+  let saving = null; // the text that was sent to be saved, or into the trash
   let sent = null; // the text that was sent along when a note was opened
   let shown = null; // which showing of a note was seen already
   let isFull = false; // the browser's storage takes no more
@@ -69,6 +69,7 @@
         requestAnimationFrame(() => rowOf(last)?.scrollIntoView({ block: "center" }));
       } else {
         scrollTo(0, 0); // it was deleted: what is said about that stands above the list
+        if (saving?.note === last && load(last)?.text === saving.text) forget(last);
       }
       goesBack = false;
       return;
@@ -152,7 +153,7 @@
     else if (restore) ask("restore", { key: restore.dataset.restore });
     else if (pressed("#trash [data-empty-trash]")) confirmEmptying();
     else if (pressed("#close-note")) goesBack = true;
-    else if (note && pressed("#save, #keep-mine")) {
+    else if (note && pressed("#save, #keep-mine, #delete")) {
       saving = { note: note.note, text: box().value };
     } else if (note && pressed("#discard, #use-theirs")) forget(note.note);
   }

@@ -93,7 +93,7 @@ def _connect_editor(page: Page, events: Events) -> None:
     renamed = [right.do_rename.click, right.new_name.submit]
     gr.on(renamed, events.rename, [page.draft, right.new_name], page.shown, **_QUIET)
     right.cancel_rename.click(events.keep_name, None, page.shown, **_QUIET)
-    right.delete.click(events.delete, page.draft, page.shown, **_QUIET)
+    right.delete.click(events.delete, edited, page.shown, **_QUIET)
     right.undo.click(events.undo, [page.deleted, page.draft], page.shown, **_QUIET)
 
 

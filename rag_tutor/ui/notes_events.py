@@ -17,7 +17,6 @@ from rag_tutor.errors import TutorError
 from rag_tutor.indexing import note_states
 from rag_tutor.library import (
     add_file,
-    delete_note,
     empty_trash,
     list_trash,
     rename_note,
@@ -29,6 +28,7 @@ from rag_tutor.ui.drafts import (
     Draft,
     Opened,
     create_note,
+    delete_draft,
     is_stale,
     keep_mine,
     open_note,
@@ -262,16 +262,15 @@ class Events:
         added: Update = {self.page.notes.upload: None}
         return added | self.listed(draft) | self._message(said, failed)
 
-    def delete(self, draft: Draft | None) -> Update:
-        """Put the open note into the trash, and offer to undo it."""
+    def delete(self, draft: Draft | None, text: str) -> Update:
+        """Put the open note into the trash with its unsaved text, and offer to undo it."""
         if draft is None:
             return self._message(_NOTHING_OPEN, failed=True)
 
         def delete() -> Update:
-            trashed = delete_note(self._corpus, draft.name)
+            trashed, said = delete_draft(self._corpus, draft, text)
             self.live.update()
             update = self._closed() | self.listed(None) | {self.page.deleted: trashed.key}
-            said = f"{draft.name} is in the trash."
             return (
                 update | self._message(said, failed=False) | {self.page.editor.undo: _visible(True)}
             )

@@ -314,6 +314,26 @@ def test_a_renamed_note_still_shows_what_another_program_changed(desk: Desk, not
         renamed.unlink(missing_ok=True)
 
 
+def test_unsaved_text_of_a_deleted_note_is_in_the_trash(desk: Desk, note: Path) -> None:
+    page = desk.page
+    second = note.with_name("deltas 2.md")
+    open_own(desk, note)
+    page.fill("#editor textarea", "half a thought")
+    page.click("#delete")
+    expect(page.locator("#notes-message")).to_contain_text("your text that wasn't saved")
+    page.click("#undo")
+    expect(page.locator("#notes-message")).to_contain_text("is back")
+    # The next note of this name has nothing to do with that text.
+    desk.open_note(note.name)
+    expect(editor(desk)).to_have_value(NOTE)
+    expect(row(desk, note.name).locator("button.unsaved")).to_have_count(0)
+    page.click("#trash summary")
+    page.locator("#trash li", has_text=note.name).first.locator("button").click()
+    expect(row(desk, second.name)).to_be_visible()
+    assert second.read_text(encoding="utf-8") == "half a thought"
+    second.unlink()
+
+
 def test_a_phone_shows_the_list_or_the_open_note(phone: Desk, server: Server) -> None:
     page = phone.page
     many = [server.corpus / f"part {number}.md" for number in range(12)]
