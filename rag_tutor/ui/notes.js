@@ -7,7 +7,7 @@
   let saving = null; // the text that was sent to be saved, or into the trash
   let sent = null; // the text that was sent along when a note was opened
   let shown = null; // which showing of a note was seen already
-  let isFull = false; // the browser's storage takes no more
+  const noRoom = new Map(); // the texts that the browser's storage doesn't take, by their notes
   let reopened = false;
   let lastOpen = null; // where the list is to be found again
   let goesBack = false; // the open note is being closed, not deleted
@@ -19,6 +19,7 @@
     document.dispatchEvent(new CustomEvent("tutor:note-" + action, { detail }));
 
   function load(note) {
+    if (noRoom.has(note)) return noRoom.get(note);
     try {
       return JSON.parse(localStorage.getItem(PREFIX + note));
     } catch {
@@ -27,18 +28,19 @@
   }
 
   function keep(note, text, hash) {
+    noRoom.delete(note);
     try {
       localStorage.setItem(PREFIX + note, JSON.stringify({ text, hash }));
-      isFull = false;
     } catch {
-      isFull = true;
+      noRoom.set(note, { text, hash });
     }
     mark();
   }
 
   function forget(note) {
+    noRoom.delete(note);
     localStorage.removeItem(PREFIX + note);
-    isFull = false;
+    for (const [other, { text, hash }] of [...noRoom]) keep(other, text, hash);
     mark();
   }
 
@@ -49,11 +51,17 @@
     ask("open", { note, unsaved });
   }
 
-  // A badge on each note with a text that isn't saved.
+  // A badge on each note with a text that isn't saved, and a warning of those that aren't kept.
   function mark() {
     for (const button of document.querySelectorAll("#notes button[value]")) {
       button.classList.toggle("unsaved", load(button.value) !== null);
     }
+    const warning = document.querySelector("#no-room p");
+    const said = noRoom.size
+      ? `This browser has no room to keep the text of ${[...noRoom.keys()].join(", ")}. Save it now: ` +
+        "it is lost if this page is closed or loaded anew."
+      : "";
+    if (warning && warning.textContent !== said) warning.textContent = said;
   }
 
   function onShown() {
@@ -100,8 +108,8 @@
   function move(was, name) {
     if (was === name) return;
     const unsaved = load(was);
+    forget(was); // first, or there may be no room
     if (unsaved) keep(name, unsaved.text, unsaved.hash);
-    forget(was);
   }
 
   function onListed() {
@@ -179,6 +187,6 @@
   document.addEventListener("input", onInput, { capture: true });
   document.addEventListener("keydown", onKey);
   addEventListener("beforeunload", (event) => {
-    if (isFull) event.preventDefault();
+    if (noRoom.size) event.preventDefault();
   });
 }

@@ -140,6 +140,8 @@ def _editor_column() -> Editor:
         new_name = _one_line_box("new-name", "New name")
         do_rename = gr.Button("Rename", size="sm", elem_id="do-rename", min_width=100)
         cancel_rename = gr.Button("Cancel", size="sm", elem_id="cancel-rename", min_width=80)
+    # Filled by notes.js, which alone knows of it.
+    gr.HTML(render.message_html("", failed=True), elem_id="no-room")
     with gr.Row(elem_id="message-row", elem_classes="bar"):
         message = gr.HTML(render.message_html("", failed=False), elem_id="notes-message")
         undo = _button("Undo", "undo")

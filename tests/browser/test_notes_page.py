@@ -157,6 +157,32 @@ def test_unsaved_text_is_never_lost(desk: Desk, note: Path, server: Server) -> N
     expect(editor(desk)).to_have_value("half a thought")
 
 
+def test_a_browser_without_room_says_that_text_is_not_kept(desk: Desk, note: Path) -> None:
+    page = desk.page
+    open_own(desk, note)
+    hint = page.locator("#notes-message .kept")
+    warning = page.locator("#no-room [role=alert]")
+    expect(hint).to_be_visible()
+    page.evaluate(
+        """() => {
+          for (let size = 1 << 22; size; size >>= 1) {
+            try { localStorage.setItem("full" + size, "x".repeat(size)); } catch { /* smaller */ }
+          }
+        }"""
+    )
+    page.fill("#editor textarea", "half a thought " * 20)
+    expect(warning).to_contain_text(f"no room to keep the text of {note.name}. Save it now")
+    expect(hint).to_be_hidden()
+    # The other way out of the note loses nothing either.
+    page.click("#close-note")
+    expect(warning).to_be_visible()
+    desk.open_note(note.name)
+    expect(editor(desk)).to_have_value("half a thought " * 20)
+    page.click("#save")
+    expect(page.locator("#notes-message")).to_contain_text("Saved")
+    expect(warning).to_be_hidden()
+
+
 def test_a_note_that_changed_elsewhere_is_not_overwritten(desk: Desk, note: Path) -> None:
     page = desk.page
     open_own(desk, note)
