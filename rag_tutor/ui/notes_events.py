@@ -257,10 +257,13 @@ class Events:
 
     def upload(self, files: list[str], draft: Draft | None) -> Update:
         """Add files to the notes."""
-        said, failed = _add_files(self._corpus, files)
+        added, refused = _add_files(self._corpus, files)
         self.live.update()
-        added: Update = {self.page.notes.upload: None}
-        return added | self.listed(draft) | self._message(said, failed)
+        update: Update = {self.page.notes.upload: None}
+        update |= self.listed(draft) | self._message("", failed=False)
+        said = [(added, False), (refused, True)]
+        lines = [render.message_html(text, failed) for text, failed in said if text]
+        return update | {self.page.editor.message: "".join(lines)}
 
     def delete(self, draft: Draft | None, text: str) -> Update:
         """Put the open note into the trash with its unsaved text, and offer to undo it."""
@@ -353,8 +356,8 @@ class Events:
         }
 
 
-def _add_files(corpus: Path, files: Sequence[str]) -> tuple[str, bool]:
-    """Add uploaded files; returns what to say of it, and whether one was refused."""
+def _add_files(corpus: Path, files: Sequence[str]) -> tuple[str, str]:
+    """Add uploaded files; returns what to say of those added, and of those refused."""
     added, refused = [], []
     for file in map(Path, files):
         try:
@@ -363,8 +366,7 @@ def _add_files(corpus: Path, files: Sequence[str]) -> tuple[str, bool]:
         except TutorError as error:
             refused.append(str(error))
         file.unlink(missing_ok=True)
-    said = [f"Added {', '.join(added)}."] if added else []
-    return " ".join(said + refused), bool(refused)
+    return f"Added {', '.join(added)}." if added else "", " ".join(refused)
 
 
 def _visible(visible: bool) -> Any:

@@ -471,7 +471,9 @@ def test_files_of_each_kind_are_added_and_cited(desk: Desk, server: Server, tmp_
     desk.open_notes()
     page.set_input_files("#upload input", sorted(tmp_path.iterdir()))
     expect(page.locator("#notes-message")).to_contain_text("rivers.md as rivers 2.md")
-    expect(page.locator("#notes-message")).to_contain_text("program.exe is no note")
+    refused = page.locator("#notes-message [role=alert]")
+    expect(refused).to_contain_text("program.exe is no note")
+    expect(refused).not_to_contain_text("rivers 2.md")
     for name in ("ice.pdf", "bees.txt", "rivers 2.md", *kinds):
         expect(row(desk, name)).to_contain_text("indexed", timeout=PATIENCE)
     expect(row(desk, "broken.pdf")).to_contain_text("not readable")
