@@ -63,9 +63,10 @@ def serve(settings: Settings) -> None:
     tutor = open_tutor(settings)
     live = LiveIndex(tutor)
     page = build_page(tutor, settings, live)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     try:
         page.launch(
-            server_name=settings.host,
+            server_name=host,
             server_port=settings.port,
             prevent_thread_lock=True,
             quiet=True,
@@ -88,7 +89,6 @@ def serve(settings: Settings) -> None:
             f"Can't listen on {settings.host}, port {settings.port}: {error}. "
             "Choose another with --host and --port."
         ) from error
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"RAG Tutor is ready: http://{host}:{settings.port}", flush=True)
     live.start()
     threading.Thread(target=_warm_up, args=(tutor,), daemon=True).start()
