@@ -173,6 +173,14 @@
     }
   }
 
+  // The preview goes along with the text, as far down as that is.
+  function follow() {
+    const [text, preview] = [box(), document.querySelector("#preview")];
+    if (!text || !preview) return;
+    const share = text.scrollTop / (text.scrollHeight - text.clientHeight || 1);
+    preview.scrollTop = share * (preview.scrollHeight - preview.clientHeight);
+  }
+
   function onKey(event) {
     if (event.key === "Escape") closeChip(event);
     const save = document.querySelector("#save");
@@ -185,6 +193,9 @@
   document.addEventListener("tutor:notes-listed", onListed);
   document.addEventListener("click", onClick);
   document.addEventListener("input", onInput, { capture: true });
+  document.addEventListener("tutor:note-previewed", () => requestAnimationFrame(follow));
+  const ofText = (event) => event.target === box() && follow();
+  document.addEventListener("scroll", ofText, { capture: true });
   document.addEventListener("keydown", onKey);
   addEventListener("beforeunload", (event) => {
     if (noRoom.size) event.preventDefault();

@@ -37,6 +37,7 @@ new MutationObserver(() => {
   if (chip && isOpen && !chip.open) chip.open = true;
 }).observe(element, { childList: true, subtree: true });
 """
+_SAY_PREVIEWED = "() => document.dispatchEvent(new CustomEvent('tutor:note-previewed'))"
 _TITLE = """
 const tell = () => document.dispatchEvent(new CustomEvent("tutor:note-shown"));
 new MutationObserver(tell).observe(element, { childList: true, subtree: true, attributes: true });
@@ -87,7 +88,8 @@ def _connect_editor(page: Page, events: Events) -> None:
     right.use_theirs.click(events.use_theirs, edited, page.shown, **_QUIET)
     # Not `input`, which Gradio fires for keys only: a text may be pasted or dropped.
     latest = _QUIET | {"trigger_mode": "always_last"}
-    right.text.change(events.preview, [right.text, page.draft], right.preview, **latest)
+    previewed = right.text.change(events.preview, [right.text, page.draft], right.preview, **latest)
+    previewed.then(None, js=_SAY_PREVIEWED)
 
     right.rename.click(events.ask_name, page.draft, [right.renaming, right.new_name], **_QUIET)
     renamed = [right.do_rename.click, right.new_name.submit]

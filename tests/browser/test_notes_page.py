@@ -426,6 +426,23 @@ def test_a_wide_window_gives_the_list_its_width_until_a_note_is_open(desk: Desk)
     page.click("#discard")
 
 
+def test_the_preview_follows_the_text(desk: Desk, note: Path) -> None:
+    page = desk.page
+    note.write_text("".join(f"## Part {n}\n\nA line.\n\n" for n in range(80)), encoding="utf-8")
+    open_own(desk, note)
+    last = page.locator("#preview h3").last
+    expect(last).to_have_text("Part 79")
+    expect(last).not_to_be_in_viewport()
+    editor(desk).press("Control+End")
+    expect(last).to_be_in_viewport()
+    editor(desk).press_sequentially("## Part 80\n")
+    added = page.locator("#preview h3", has_text="Part 80")
+    expect(added).to_be_in_viewport()
+    editor(desk).press("Control+Home")
+    expect(page.locator("#preview h3").first).to_be_in_viewport()
+    page.click("#discard")
+
+
 def test_the_trash_is_emptied_only_after_a_second_yes(desk: Desk, note: Path) -> None:
     page = desk.page
     open_own(desk, note)
