@@ -83,23 +83,28 @@ def _report_saving(settings: Settings, tutor: Tutor) -> None:
 
 def _report_start(settings: Settings) -> None:
     """Time from the command to the pages, on an index that is there."""
-    environment = os.environ | {
-        "RAG_TUTOR_CORPUS": str(settings.corpus),
-        "RAG_TUTOR_INDEX": str(settings.index),
-        "RAG_TUTOR_DATA": str(settings.index.parent / "data"),
-    }
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     command = [sys.executable, "-u", "app.py", "--port", port]
     started = time.perf_counter()
     with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        command, cwd=ROOT, env=environment(settings), stdout=subprocess.PIPE, text=True
     ) as process:
         ready = any("is ready" in line for line in process.stdout or ())
         seconds = time.perf_counter() - started
         process.terminate()
     print(f"- From `python app.py` to the pages: {seconds:.1f} s" if ready else "- It didn't start")
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What the server is told: where its files are, and nothing of what its user has set."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("RAG_TUTOR_")}
+    return inherited | {
+        "RAG_TUTOR_CORPUS": str(settings.corpus),
+        "RAG_TUTOR_INDEX": str(settings.index),
+        "RAG_TUTOR_DATA": str(settings.index.parent / "data"),
+    }
 
 
 def _report_answers(replies: list[Reply]) -> None:

@@ -99,14 +99,9 @@ def served() -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
         probe.close()
-        environment = os.environ | {
-            "RAG_TUTOR_CORPUS": str(folder / "corpus"),
-            "RAG_TUTOR_INDEX": str(folder / "index"),
-            "RAG_TUTOR_DATA": str(folder / "data"),
-        }
         command = [sys.executable, "-u", "-m", "rag_tutor", "serve", "--port", str(port)]
         process = subprocess.Popen(
-            command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+            command, cwd=ROOT, env=environment(folder), stdout=subprocess.PIPE, text=True
         )
         try:
             if not any("is ready" in line for line in iter(process.stdout.readline, "")):
@@ -115,6 +110,13 @@ def served() -> Iterator[str]:
         finally:
             process.terminate()
             process.wait(timeout=20)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What the server is told: all is in one folder, and nothing is as its user has set it."""
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("RAG_TUTOR_")}
+    own = {name: str(folder / name.lower()) for name in ("CORPUS", "INDEX", "DATA")}
+    return inherited | {f"RAG_TUTOR_{name}": path for name, path in own.items()}
 
 
 if __name__ == "__main__":

@@ -1,10 +1,17 @@
-"""What the bench computes of an answer, on answers whose measures are known."""
+"""What the bench computes of an answer, on answers whose measures are known, and that neither it
+nor the pictures depend on what their user has set.
+"""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import main_job
 from benchmarks.answers import citation_checks
 from benchmarks.faithfulness import table
+from docs import screenshots
+from rag_tutor.config import Settings
 from rag_tutor.domain import Answer, Chunk, Passage
 
 TOWER = "The Eiffel Tower was built in 1889 by Gustave Eiffel."
@@ -40,3 +47,31 @@ def test_the_auc_is_the_share_of_pairs_in_the_right_order() -> None:
     scores = np.array([[1, 0, 2], [2, 0, 1], [0, 0, 1.5]])
     rows = table(scores, np.array([True, True, False])).split("\n")[2:]
     assert [row.split("|")[-2].strip() for row in rows] == ["1.000", "0.500", "0.500"]
+
+
+def test_what_the_user_has_set_is_in_no_picture_and_no_figure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAG_TUTOR_CONVERSATIONS", "mine.sqlite")
+    monkeypatch.setenv("RAG_TUTOR_GENERATOR", "http://localhost:11434#mine")
+    own = Settings(corpus=tmp_path / "corpus", index=tmp_path / "index")
+    for environment in (screenshots.environment(tmp_path), main_job.environment(own)):
+        told = {name: value for name, value in environment.items() if "RAG_TUTOR" in name}
+        assert told == {
+            "RAG_TUTOR_CORPUS": str(tmp_path / "corpus"),
+            "RAG_TUTOR_INDEX": str(tmp_path / "index"),
+            "RAG_TUTOR_DATA": str(tmp_path / "data"),
+        }
+        assert "PATH" in environment
+
+
+def test_a_part_that_the_public_sets_dont_have_is_not_measured_there(tmp_path: Path) -> None:
+    pytest.importorskip("ir_measures")
+    from benchmarks.retrieval import public_table, without
+
+    # Nothing is read: there is no such set.
+    for part in ("headings", "rewriting", "spelling"):
+        told = public_table(tmp_path, ["scifact"], [without([part])])
+        assert told == f"Public sets: not measured without {part}."
+    told = public_table(tmp_path, ["scifact"], [without(["headings", "reader"])])
+    assert told == "Public sets: not measured without headings, reader."

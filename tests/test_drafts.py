@@ -8,6 +8,7 @@ from rag_tutor.library import list_trash, restore_note
 from rag_tutor.ui.drafts import (
     Unsaved,
     create_note,
+    delete_draft,
     is_stale,
     keep_mine,
     open_note,
@@ -73,6 +74,21 @@ def test_the_same_change_made_elsewhere_is_no_conflict(corpus: Path) -> None:
     assert again.theirs is None
 
 
+@pytest.mark.parametrize("line_end", ["\n", "\r\n"])
+def test_a_text_that_nobody_changed_is_no_version_of_its_own(corpus: Path, line_end: str) -> None:
+    (corpus / NAME).write_bytes(f"one{line_end}two{line_end}".encode())
+    opened = open_note(corpus, NAME, None)
+    unsaved = Unsaved("one\ntwo\n", opened.draft.content_hash)
+    assert open_note(corpus, NAME, unsaved).is_saved
+    (corpus / NAME).write_text("theirs")
+    again = open_note(corpus, NAME, unsaved)
+    assert (again.text, again.theirs, again.is_saved) == ("theirs", None, True)
+    refused = save_note(corpus, opened.draft, "one\ntwo\n")
+    assert (refused.text, refused.theirs) == ("theirs", None)
+    assert "newer version" in refused.message
+    assert (corpus / NAME).read_text() == "theirs"
+
+
 def test_unsaved_text_outlives_its_file(corpus: Path) -> None:
     opened = open_note(corpus, NAME, None)
     (corpus / NAME).unlink()
@@ -80,6 +96,25 @@ def test_unsaved_text_outlives_its_file(corpus: Path) -> None:
     assert again.text == "mine"
     assert save_note(corpus, again.draft, "mine").is_saved
     assert read_document(corpus, NAME).text == "mine"
+
+
+def test_a_deleted_note_takes_its_unsaved_text_into_the_trash(corpus: Path) -> None:
+    opened = open_note(corpus, NAME, None)
+    before = (corpus / NAME).read_text()
+    trashed, said = delete_draft(corpus, opened.draft, "mine")
+    assert "wasn't saved" in said
+    assert restore_note(corpus, trashed.key) == NAME
+    assert (corpus / NAME).read_text() == before
+    (text,) = list_trash(corpus)
+    assert (corpus / restore_note(corpus, text.key)).read_text() == "mine"
+
+    (corpus / NAME).unlink()
+    trashed, _ = delete_draft(corpus, opened.draft, "mine")
+    assert (corpus / restore_note(corpus, trashed.key)).read_text() == "mine"
+
+    opened = open_note(corpus, NAME, None)
+    delete_draft(corpus, opened.draft, "mine")
+    assert len(list_trash(corpus)) == 1, "what is saved needs no second place"
 
 
 def test_a_note_that_is_gone_or_no_text_says_so(corpus: Path) -> None:

@@ -1,3 +1,5 @@
+from datetime import datetime
+
 from rag_tutor.indexing import Changes, NoteState
 from rag_tutor.library import Trashed
 from rag_tutor.live import LiveState
@@ -16,15 +18,16 @@ from tests.test_render import EVIL, Page
 
 
 def test_the_list_of_notes_shows_names_as_they_are() -> None:
+    changed_at = datetime(1970, 1, 2, 12).astimezone().timestamp()
     notes = [
-        NoteState(EVIL + ".md", 1234, 1, "indexed", "", 1.0),
+        NoteState(EVIL + ".md", 1234, 1, "indexed", "", changed_at),
         NoteState('b\'s "b" 🌋.txt', 0, 0, "not readable", f"because {EVIL}", 0.0),
     ]
     page = Page(notes_html(notes, EVIL + ".md"))
     buttons = page.attributes("button")
     assert [button["value"] for button in buttons] == [note.document for note in notes]
     assert ["aria-current" in button for button in buttons] == [True, False]
-    assert "1,234 words · 1 chunk · 1 Jan 1970" in page.text
+    assert "1,234 words · 1 chunk · 2 Jan 1970" in page.text
     assert f"not readablebecause {EVIL}" in page.text
     assert not page.attributes("img")
 

@@ -12,6 +12,7 @@ from typing import Any, Literal
 from rag_tutor.corpus import (
     NOTE_SUFFIXES,
     READABLE_SUFFIXES,
+    content_hash,
     create_document,
     is_converted,
     read_document,
@@ -19,12 +20,13 @@ from rag_tutor.corpus import (
     save_document,
 )
 from rag_tutor.errors import CorpusError
-from rag_tutor.library import keep_in_trash
+from rag_tutor.library import Trashed, delete_note, keep_in_trash
 
 _DIFFERS = (
     "{} was changed by another window or program meanwhile. Choose one version; the other one "
     "goes to the trash."
 )
+_NEWER = "There was nothing to save: you changed nothing, and this is the newer version on disk."
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Opened:
     """A note as it is to be shown; `text` None leaves the editor's text alone.
 
     `theirs` is the text of the file where it differs from both what was opened and `text`.
+    `is_saved` says that of the text that was sent, nothing is left to be saved.
     """
 
     draft: Draft
@@ -65,15 +68,23 @@ class Unsaved:
     text: str
     content_hash: str
 
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether it is what its file held, as a file's lines end here or on Windows."""
+        texts = (self.text, self.text.replace("\n", "\r\n"))
+        return self.content_hash in (
+            content_hash(text.encode("utf-8", errors="replace")) for text in texts
+        )
+
 
 def unsaved_from(value: Any) -> Unsaved | None:
     """What a browser sent as an unsaved text; anything else is none."""
     if not isinstance(value, dict):
         return None
-    text, content_hash = value.get("text"), value.get("hash")
-    if not isinstance(text, str) or not isinstance(content_hash, str):
+    text, made_from = value.get("text"), value.get("hash")
+    if not isinstance(text, str) or not isinstance(made_from, str):
         return None
-    return Unsaved(text, content_hash)
+    return Unsaved(text, made_from)
 
 
 def open_note(corpus: Path, name: str, unsaved: Unsaved | None) -> Opened:
@@ -95,9 +106,9 @@ def open_note(corpus: Path, name: str, unsaved: Unsaved | None) -> Opened:
         message = f"This is the text of {name} as it is read. Edit the file in its own program."
         draft = Draft(name, document.text, on_disk, on_disk, "converted")
         return Opened(draft, "", None, message)
-    if unsaved is None or unsaved.text == document.text:
+    if unsaved is None or unsaved.text == document.text or unsaved.is_unchanged:
         draft = Draft(name, document.text, on_disk, on_disk, "text")
-        return Opened(draft, document.text, None, "")
+        return Opened(draft, document.text, None, "", is_saved=unsaved is not None)
     draft = Draft(name, document.text, unsaved.content_hash, on_disk, "text")
     if unsaved.content_hash != on_disk:
         return Opened(draft, unsaved.text, document.text, _DIFFERS.format(name), failed=True)
@@ -125,6 +136,8 @@ def save_note(corpus: Path, draft: Draft, text: str) -> Opened:
     if (corpus / draft.name).exists():
         current = read_document(corpus, draft.name)
         if current.content_hash != draft.content_hash and current.text != text:
+            if Unsaved(text, draft.content_hash).is_unchanged:
+                return replace(open_note(corpus, draft.name, None), message=_NEWER)
             seen = replace(draft, shown_hash=current.content_hash)
             return Opened(seen, None, current.text, _DIFFERS.format(draft.name), failed=True)
     return _save(corpus, draft, text, "Saved.")
@@ -147,6 +160,21 @@ def use_theirs(corpus: Path, draft: Draft, text: str) -> Opened:
     return Opened(opened.draft, opened.text, None, message)
 
 
+def delete_draft(corpus: Path, draft: Draft, text: str) -> tuple[Trashed, str]:
+    """Put a note into the trash, and the editor's text beside it if it isn't saved.
+
+    Returns what Undo brings back, and what to say. Raises CorpusError; then the note is there.
+    """
+    is_changed = text != draft.saved and not Unsaved(text, draft.content_hash).is_unchanged
+    if draft.kind != "text" or not is_changed:
+        return delete_note(corpus, draft.name), f"{draft.name} is in the trash."
+    kept = keep_in_trash(corpus, draft.name, text)
+    if not (corpus / draft.name).exists():
+        return kept, f"Your text of {draft.name} is in the trash."
+    said = f"{draft.name} is in the trash, and beside it your text that wasn't saved."
+    return delete_note(corpus, draft.name), said
+
+
 def is_stale(corpus: Path, draft: Draft) -> bool:
     """Whether the file holds a version that the student hasn't seen."""
     try:
@@ -157,8 +185,8 @@ def is_stale(corpus: Path, draft: Draft) -> bool:
 
 def _save(corpus: Path, draft: Draft, text: str, message: str) -> Opened:
     save_document(corpus, draft.name, text)
-    content_hash = read_document(corpus, draft.name).content_hash
-    saved = Draft(draft.name, text, content_hash, content_hash, "text")
+    on_disk = read_document(corpus, draft.name).content_hash
+    saved = Draft(draft.name, text, on_disk, on_disk, "text")
     return Opened(saved, None, None, message, is_saved=True)
 
 

@@ -4,10 +4,10 @@
 () => {
   const PREFIX = "rag-tutor:unsaved:";
   const OPEN = "rag-tutor:open-note";
-  let saving = null; // the text that was sent to be saved
+  let saving = null; // the text that was sent to be saved, or into the trash
   let sent = null; // the text that was sent along when a note was opened
   let shown = null; // which showing of a note was seen already
-  let isFull = false; // the browser's storage takes no more
+  const noRoom = new Map(); // the texts that the browser's storage doesn't take, by their notes
   let reopened = false;
   let lastOpen = null; // where the list is to be found again
   let goesBack = false; // the open note is being closed, not deleted
@@ -19,6 +19,7 @@
     document.dispatchEvent(new CustomEvent("tutor:note-" + action, { detail }));
 
   function load(note) {
+    if (noRoom.has(note)) return noRoom.get(note);
     try {
       return JSON.parse(localStorage.getItem(PREFIX + note));
     } catch {
@@ -27,32 +28,40 @@
   }
 
   function keep(note, text, hash) {
+    noRoom.delete(note);
     try {
       localStorage.setItem(PREFIX + note, JSON.stringify({ text, hash }));
-      isFull = false;
     } catch {
-      isFull = true;
+      noRoom.set(note, { text, hash });
     }
     mark();
   }
 
   function forget(note) {
+    noRoom.delete(note);
     localStorage.removeItem(PREFIX + note);
-    isFull = false;
+    for (const [other, { text, hash }] of [...noRoom]) keep(other, text, hash);
     mark();
   }
 
   function open(note) {
     const unsaved = load(note);
+    saving = null;
     sent = { note, text: unsaved?.text ?? null };
     ask("open", { note, unsaved });
   }
 
-  // A badge on each note with a text that isn't saved.
+  // A badge on each note with a text that isn't saved, and a warning of those that aren't kept.
   function mark() {
     for (const button of document.querySelectorAll("#notes button[value]")) {
       button.classList.toggle("unsaved", load(button.value) !== null);
     }
+    const warning = document.querySelector("#no-room p");
+    const said = noRoom.size
+      ? `This browser has no room to keep the text of ${[...noRoom.keys()].join(", ")}. Save it now: ` +
+        "it is lost if this page is closed or loaded anew."
+      : "";
+    if (warning && warning.textContent !== said) warning.textContent = said;
   }
 
   function onShown() {
@@ -68,6 +77,7 @@
         requestAnimationFrame(() => rowOf(last)?.scrollIntoView({ block: "center" }));
       } else {
         scrollTo(0, 0); // it was deleted: what is said about that stands above the list
+        if (saving?.note === last && load(last)?.text === saving.text) forget(last);
       }
       goesBack = false;
       return;
@@ -88,16 +98,18 @@
       if (unsaved?.text === saving.text) forget(name);
       else if (unsaved) keep(name, unsaved.text, hash);
       saving = null;
-    } else if (kind === "text" && unsaved && sent?.note === name && unsaved.text !== sent.text) {
-      open(name); // a letter was typed while the note was on its way
+    } else if (kind === "text" && unsaved && sent?.note === name) {
+      if (unsaved.text !== sent.text) open(name); // a letter was typed while it was on its way
+      else if (event === "saved") forget(name); // it was the file's own text
     }
     mark();
   }
 
   function move(was, name) {
+    if (was === name) return;
     const unsaved = load(was);
+    forget(was); // first, or there may be no room
     if (unsaved) keep(name, unsaved.text, unsaved.hash);
-    forget(was);
   }
 
   function onListed() {
@@ -149,7 +161,7 @@
     else if (restore) ask("restore", { key: restore.dataset.restore });
     else if (pressed("#trash [data-empty-trash]")) confirmEmptying();
     else if (pressed("#close-note")) goesBack = true;
-    else if (note && pressed("#save, #keep-mine")) {
+    else if (note && pressed("#save, #keep-mine, #delete")) {
       saving = { note: note.note, text: box().value };
     } else if (note && pressed("#discard, #use-theirs")) forget(note.note);
   }
@@ -159,6 +171,14 @@
     if (note?.kind === "text" && event.target === box()) {
       keep(note.note, event.target.value, note.hash);
     }
+  }
+
+  // The preview goes along with the text, as far down as that is.
+  function follow() {
+    const [text, preview] = [box(), document.querySelector("#preview")];
+    if (!text || !preview) return;
+    const share = text.scrollTop / (text.scrollHeight - text.clientHeight || 1);
+    preview.scrollTop = share * (preview.scrollHeight - preview.clientHeight);
   }
 
   function onKey(event) {
@@ -173,8 +193,11 @@
   document.addEventListener("tutor:notes-listed", onListed);
   document.addEventListener("click", onClick);
   document.addEventListener("input", onInput, { capture: true });
+  document.addEventListener("tutor:note-previewed", () => requestAnimationFrame(follow));
+  const ofText = (event) => event.target === box() && follow();
+  document.addEventListener("scroll", ofText, { capture: true });
   document.addEventListener("keydown", onKey);
   addEventListener("beforeunload", (event) => {
-    if (isFull) event.preventDefault();
+    if (noRoom.size) event.preventDefault();
   });
 }

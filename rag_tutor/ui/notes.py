@@ -37,6 +37,7 @@ new MutationObserver(() => {
   if (chip && isOpen && !chip.open) chip.open = true;
 }).observe(element, { childList: true, subtree: true });
 """
+_SAY_PREVIEWED = "() => document.dispatchEvent(new CustomEvent('tutor:note-previewed'))"
 _TITLE = """
 const tell = () => document.dispatchEvent(new CustomEvent("tutor:note-shown"));
 new MutationObserver(tell).observe(element, { childList: true, subtree: true, attributes: true });
@@ -87,12 +88,14 @@ def _connect_editor(page: Page, events: Events) -> None:
     right.use_theirs.click(events.use_theirs, edited, page.shown, **_QUIET)
     # Not `input`, which Gradio fires for keys only: a text may be pasted or dropped.
     latest = _QUIET | {"trigger_mode": "always_last"}
-    right.text.change(events.preview, [right.text, page.draft], right.preview, **latest)
+    previewed = right.text.change(events.preview, [right.text, page.draft], right.preview, **latest)
+    previewed.then(None, js=_SAY_PREVIEWED)
 
     right.rename.click(events.ask_name, page.draft, [right.renaming, right.new_name], **_QUIET)
     renamed = [right.do_rename.click, right.new_name.submit]
     gr.on(renamed, events.rename, [page.draft, right.new_name], page.shown, **_QUIET)
-    right.delete.click(events.delete, page.draft, page.shown, **_QUIET)
+    right.cancel_rename.click(events.keep_name, None, page.shown, **_QUIET)
+    right.delete.click(events.delete, edited, page.shown, **_QUIET)
     right.undo.click(events.undo, [page.deleted, page.draft], page.shown, **_QUIET)
 
 
@@ -115,6 +118,7 @@ def _list_column() -> List:
     with gr.Row(elem_id="new-note", elem_classes="bar"):
         name = _one_line_box("note-name", "Name of a new note")
         create = gr.Button("New note", size="sm", elem_id="create-note", min_width=100)
+    refused = gr.HTML("", elem_id="refused-name")
     upload = gr.File(
         elem_id="upload",
         label="Add files: Markdown, text, PDF, Word, PowerPoint, HTML, EPUB, notebooks",
@@ -123,7 +127,7 @@ def _list_column() -> List:
     )
     listing = gr.HTML("", elem_id="notes", js_on_load=_ACTIONS)
     trash = gr.HTML("", elem_id="trash")
-    return List(rebuild, cancel, report, name, create, upload, listing, trash)
+    return List(rebuild, cancel, report, name, create, refused, upload, listing, trash)
 
 
 def _editor_column() -> Editor:
@@ -137,6 +141,9 @@ def _editor_column() -> Editor:
     with gr.Row(elem_id="renaming", elem_classes="bar", visible=False) as renaming:
         new_name = _one_line_box("new-name", "New name")
         do_rename = gr.Button("Rename", size="sm", elem_id="do-rename", min_width=100)
+        cancel_rename = gr.Button("Cancel", size="sm", elem_id="cancel-rename", min_width=80)
+    # Filled by notes.js, which alone knows of it.
+    gr.HTML(render.message_html("", failed=True), elem_id="no-room")
     with gr.Row(elem_id="message-row", elem_classes="bar"):
         message = gr.HTML(render.message_html("", failed=False), elem_id="notes-message")
         undo = _button("Undo", "undo")
@@ -158,6 +165,7 @@ def _editor_column() -> Editor:
         renaming=renaming,
         new_name=new_name,
         do_rename=do_rename,
+        cancel_rename=cancel_rename,
         message=message,
         undo=undo,
         keep_mine=mine,

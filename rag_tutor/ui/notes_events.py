@@ -6,7 +6,7 @@ does that (notes.js) and sends it along with the note to be opened.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,6 @@ from rag_tutor.errors import TutorError
 from rag_tutor.indexing import note_states
 from rag_tutor.library import (
     add_file,
-    delete_note,
     empty_trash,
     list_trash,
     rename_note,
@@ -29,6 +28,7 @@ from rag_tutor.ui.drafts import (
     Draft,
     Opened,
     create_note,
+    delete_draft,
     is_stale,
     keep_mine,
     open_note,
@@ -51,6 +51,7 @@ class List:
     report: gr.HTML
     name: gr.Textbox
     create: gr.Button
+    refused: gr.HTML
     upload: gr.File
     listing: gr.HTML
     trash: gr.HTML
@@ -69,6 +70,7 @@ class Editor:
     renaming: gr.Row
     new_name: gr.Textbox
     do_rename: gr.Button
+    cancel_rename: gr.Button
     message: gr.HTML
     undo: gr.Button
     keep_mine: gr.Button
@@ -97,7 +99,15 @@ class Page:
         """All that a handler may change."""
         left, right = self.notes, self.editor
         return [
-            *(self.draft, self.deleted, left.name, left.upload, left.listing, left.trash),
+            *(
+                self.draft,
+                self.deleted,
+                left.name,
+                left.refused,
+                left.upload,
+                left.listing,
+                left.trash,
+            ),
             *(right.close, right.title, right.rename, right.delete, right.discard, right.save),
             *(right.renaming, right.new_name, right.message, right.undo, right.keep_mine),
             *(right.use_theirs, right.writing, right.text, right.preview, right.theirs),
@@ -206,19 +216,23 @@ class Events:
     # --- Names ---
 
     def create(self, name: str) -> Update:
-        """Create a note and open it."""
-
-        def create() -> Update:
+        """Create a note and open it; what is wrong with its name is said beside it."""
+        left = self.page.notes
+        try:
             created = self._opened(create_note(self._corpus, name), "")
-            self.live.update()
-            return created | {self.page.notes.name: ""}
-
-        return self._tried(create)
+        except TutorError as error:
+            return {left.refused: render.message_html(str(error), failed=True)}
+        self.live.update()
+        return created | {left.name: ""}
 
     def ask_name(self, draft: Draft | None) -> Update:
         """Ask for the open note's new name."""
         right = self.page.editor
         return {right.renaming: _visible(True), right.new_name: draft.name if draft else ""}
+
+    def keep_name(self) -> Update:
+        """Ask for no name any more."""
+        return {self.page.editor.renaming: _visible(False)} | self._message("", failed=False)
 
     def rename(self, draft: Draft | None, name: str) -> Update:
         """Give the open note another name; its text in the editor stays."""
@@ -229,11 +243,13 @@ class Events:
             page, right = self.page, self.page.editor
             new = rename_note(self._corpus, draft.name, name)
             self.live.update()
-            opened = open_note(self._corpus, new, None)
-            title = notes_html.title_html(opened.draft, renamed_from=draft.name)
-            update: Update = {page.draft: opened.draft, right.title: title}
-            update |= {right.renaming: _visible(False)} | self.listed(opened.draft)
-            return update | self._message(f"Renamed to {new}.", failed=False)
+            # As it was opened: what another program has changed since is still to be seen.
+            renamed = replace(draft, name=new)
+            title = notes_html.title_html(renamed, renamed_from=draft.name)
+            update: Update = {page.draft: renamed, right.title: title}
+            update |= {right.renaming: _visible(False)} | self.listed(renamed)
+            said = f"Renamed to {new}." if new != draft.name else ""
+            return update | self._message(said, failed=False)
 
         return self._tried(rename)
 
@@ -241,21 +257,23 @@ class Events:
 
     def upload(self, files: list[str], draft: Draft | None) -> Update:
         """Add files to the notes."""
-        said, failed = _add_files(self._corpus, files)
+        added, refused = _add_files(self._corpus, files)
         self.live.update()
-        added: Update = {self.page.notes.upload: None}
-        return added | self.listed(draft) | self._message(said, failed)
+        update: Update = {self.page.notes.upload: None}
+        update |= self.listed(draft) | self._message("", failed=False)
+        said = [(added, False), (refused, True)]
+        lines = [render.message_html(text, failed) for text, failed in said if text]
+        return update | {self.page.editor.message: "".join(lines)}
 
-    def delete(self, draft: Draft | None) -> Update:
-        """Put the open note into the trash, and offer to undo it."""
+    def delete(self, draft: Draft | None, text: str) -> Update:
+        """Put the open note into the trash with its unsaved text, and offer to undo it."""
         if draft is None:
             return self._message(_NOTHING_OPEN, failed=True)
 
         def delete() -> Update:
-            trashed = delete_note(self._corpus, draft.name)
+            trashed, said = delete_draft(self._corpus, draft, text)
             self.live.update()
             update = self._closed() | self.listed(None) | {self.page.deleted: trashed.key}
-            said = f"{draft.name} is in the trash."
             return (
                 update | self._message(said, failed=False) | {self.page.editor.undo: _visible(True)}
             )
@@ -334,11 +352,12 @@ class Events:
         return {
             self.page.editor.message: render.message_html(text, failed),
             self.page.editor.undo: _visible(False),
+            self.page.notes.refused: "",
         }
 
 
-def _add_files(corpus: Path, files: Sequence[str]) -> tuple[str, bool]:
-    """Add uploaded files; returns what to say of it, and whether one was refused."""
+def _add_files(corpus: Path, files: Sequence[str]) -> tuple[str, str]:
+    """Add uploaded files; returns what to say of those added, and of those refused."""
     added, refused = [], []
     for file in map(Path, files):
         try:
@@ -347,8 +366,7 @@ def _add_files(corpus: Path, files: Sequence[str]) -> tuple[str, bool]:
         except TutorError as error:
             refused.append(str(error))
         file.unlink(missing_ok=True)
-    said = [f"Added {', '.join(added)}."] if added else []
-    return " ".join(said + refused), bool(refused)
+    return f"Added {', '.join(added)}." if added else "", " ".join(refused)
 
 
 def _visible(visible: bool) -> Any:

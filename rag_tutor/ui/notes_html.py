@@ -81,8 +81,8 @@ def preview_html(text: str) -> str:
 def kept_html() -> str:
     """What becomes of a text that isn't saved; the keys are named where there is a keyboard."""
     return (
-        '<p class="message" role="status">What you type is kept in this browser until you save it'
-        '<span class="keys"> (Ctrl+S)</span>.</p>'
+        '<p class="message kept" role="status">What you type is kept in this browser until you '
+        'save it<span class="keys"> (Ctrl+S)</span>.</p>'
     )
 
 

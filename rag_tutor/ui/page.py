@@ -5,15 +5,19 @@ nothing of what the pages do.
 import os
 import threading
 from collections.abc import Callable
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 # Read when Gradio and the libraries below it are imported.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio as gr
+from starlette.datastructures import Headers
 from starlette.middleware import Middleware
+from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag_tutor.config import Settings
@@ -42,6 +46,10 @@ _POLICY = (
     "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
     "object-src 'none'; base-uri 'self'; form-action 'none'; frame-ancestors 'self'"
 )
+_REFUSED = (
+    "Invalid host header: this server answers only to the computer it runs on. "
+    "To reach it by another name or through a proxy, start it with --host."
+)
 
 
 def serve(settings: Settings) -> None:
@@ -55,9 +63,10 @@ def serve(settings: Settings) -> None:
     tutor = open_tutor(settings)
     live = LiveIndex(tutor)
     page = build_page(tutor, settings, live)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     try:
         page.launch(
-            server_name=settings.host,
+            server_name=host,
             server_port=settings.port,
             prevent_thread_lock=True,
             quiet=True,
@@ -73,14 +82,13 @@ def serve(settings: Settings) -> None:
             theme=_theme(),
             css_paths=[_FOLDER / f"{name}.css" for name in _STYLES],
             js=_scripts(),
-            app_kwargs={"middleware": [Middleware(_WithPolicy)]},
+            app_kwargs={"middleware": _middleware(settings.host)},
         )
     except OSError as error:
         raise TutorError(
             f"Can't listen on {settings.host}, port {settings.port}: {error}. "
             "Choose another with --host and --port."
         ) from error
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     print(f"RAG Tutor is ready: http://{host}:{settings.port}", flush=True)
     live.start()
     threading.Thread(target=_warm_up, args=(tutor,), daemon=True).start()
@@ -126,6 +134,40 @@ def _model_change(tutor: Tutor, live: LiveIndex) -> ModelChange:
         download(name, tell_missing)
 
     return ModelChange(tutor, load_encoder, load_generator, download, live.held)
+
+
+def _middleware(host: str) -> list[Middleware]:
+    """What stands between a browser and the pages that are served on such a host."""
+    return [Middleware(_WithPolicy)] + ([Middleware(_OnlyLoopback)] if _is_loopback(host) else [])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _OnlyLoopback:
+    """Answers only requests that name this computer itself as the host they are for.
+
+    A page of another host could else bring a browser to read the notes: it makes its own name
+    lead to this computer (DNS rebinding). Starlette's TrustedHostMiddleware can't read "[::1]".
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        app = self.app
+        if scope["type"] in ("http", "websocket"):
+            try:
+                host = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname
+            except ValueError:
+                host = None
+            if host is None or not _is_loopback(host):
+                app = PlainTextResponse(_REFUSED, status_code=400)
+        await app(scope, receive, send)
 
 
 class _WithPolicy:

@@ -137,14 +137,17 @@ def settings_page(page: gr.Blocks, tab: gr.Tab, tutor: Tutor, change: ModelChang
         passages = gr.update(choices=numbers, value=in_use.passages)
         choices = {parts.passages: passages, parts.length: in_use.answer_length}
         yield choices | _names(parts, in_use)
-        yield from _follow(parts, tutor, change, pinned)
+        yield from _follow(parts, change)
+        yield _in_use_shown(parts, tutor, change, pinned)
 
     # What is being typed there stays when the page is opened again.
-    def on_open() -> Iterator[Update]:
-        yield from _follow(parts, tutor, change, pinned)
+    def on_open(encoder: str, generator: str) -> Iterator[Update]:
+        yield from _follow(parts, change)
+        yield _result(parts, tutor, change, pinned, encoder, generator)
 
-    for event, show in (page.load, on_load), (tab.select, on_open):
-        event(show, None, parts.shown, concurrency_limit=None, **_QUIET)
+    unending: dict[str, Any] = _QUIET | {"concurrency_limit": None}
+    page.load(on_load, None, parts.shown, **unending)
+    tab.select(on_open, [parts.encoder, parts.generator], parts.shown, **unending)
     page.load(None, None, parts.theme, js=_KEPT_THEME, **_QUIET)
 
 
@@ -244,10 +247,11 @@ def _connect_models(parts: _Parts, tutor: Tutor, change: ModelChange, pinned: st
         except SettingsError as error:
             yield {parts.models_message: _warn(error)}
             return
-        yield from _follow(parts, tutor, change, pinned)
-        # After a failure the names stay as they were typed, so that they can be mended.
+        yield from _follow(parts, change)
         if change.progress.state == "done":
-            yield _names(parts, tutor.settings)
+            yield _in_use_shown(parts, tutor, change, pinned)
+        else:  # the names stay as they were typed, so that they can be mended
+            yield _result(parts, tutor, change, pinned, encoder, generator)
 
     def on_defaults() -> Update:
         names = {parts.encoder: DEFAULT_ENCODER, parts.generator: DEFAULT_GENERATOR}
@@ -277,8 +281,8 @@ def _announce(
     return {parts.apply: button, parts.models_message: message}
 
 
-def _follow(parts: _Parts, tutor: Tutor, change: ModelChange, pinned: str) -> Iterator[Update]:
-    """Show a change of models as long as it goes on, also after a reload; then what is in use."""
+def _follow(parts: _Parts, change: ModelChange) -> Iterator[Update]:
+    """Show a change of models as long as it goes on, also after a reload."""
     while (now := change.progress).state == "running":
         yield {
             parts.apply: gr.update(interactive=False),
@@ -286,14 +290,26 @@ def _follow(parts: _Parts, tutor: Tutor, change: ModelChange, pinned: str) -> It
             parts.models_message: _progress_html(now),
         }
         time.sleep(_POLL_SECONDS)
-    in_use = tutor.settings
-    yield {
-        parts.apply: gr.update(interactive=now.state == "failed"),
+
+
+def _result(
+    parts: _Parts, tutor: Tutor, change: ModelChange, pinned: str, encoder: str, generator: str
+) -> Update:
+    """Show what is in use and what the last change came to, beside the two names typed."""
+    in_use, last = tutor.settings, change.progress
+    shown = _announce(parts, tutor, change, encoder, generator)
+    if last.state == "failed":
+        shown[parts.models_message] = _outcome_html(last)
+    return shown | {
         parts.cancel: gr.update(visible=False),
         parts.models: models_html(model_facts(in_use)) + (_say(pinned) if pinned else ""),
-        parts.models_message: _outcome_html(now),
         parts.index: _index_html(in_use),
     }
+
+
+def _in_use_shown(parts: _Parts, tutor: Tutor, change: ModelChange, pinned: str) -> Update:
+    names = tutor.settings.encoder, tutor.settings.generator
+    return _names(parts, tutor.settings) | _result(parts, tutor, change, pinned, *names)
 
 
 def _names(parts: _Parts, settings: Settings) -> Update:

@@ -157,6 +157,32 @@ def test_unsaved_text_is_never_lost(desk: Desk, note: Path, server: Server) -> N
     expect(editor(desk)).to_have_value("half a thought")
 
 
+def test_a_browser_without_room_says_that_text_is_not_kept(desk: Desk, note: Path) -> None:
+    page = desk.page
+    open_own(desk, note)
+    hint = page.locator("#notes-message .kept")
+    warning = page.locator("#no-room [role=alert]")
+    expect(hint).to_be_visible()
+    page.evaluate(
+        """() => {
+          for (let size = 1 << 22; size; size >>= 1) {
+            try { localStorage.setItem("full" + size, "x".repeat(size)); } catch { /* smaller */ }
+          }
+        }"""
+    )
+    page.fill("#editor textarea", "half a thought " * 20)
+    expect(warning).to_contain_text(f"no room to keep the text of {note.name}. Save it now")
+    expect(hint).to_be_hidden()
+    # The other way out of the note loses nothing either.
+    page.click("#close-note")
+    expect(warning).to_be_visible()
+    desk.open_note(note.name)
+    expect(editor(desk)).to_have_value("half a thought " * 20)
+    page.click("#save")
+    expect(page.locator("#notes-message")).to_contain_text("Saved")
+    expect(warning).to_be_hidden()
+
+
 def test_a_note_that_changed_elsewhere_is_not_overwritten(desk: Desk, note: Path) -> None:
     page = desk.page
     open_own(desk, note)
@@ -186,6 +212,24 @@ def test_a_note_that_changed_elsewhere_is_not_overwritten(desk: Desk, note: Path
     assert note.read_text(encoding="utf-8") == "my next version"
 
 
+def test_a_change_taken_back_is_no_unsaved_text(desk: Desk, note: Path) -> None:
+    page = desk.page
+    open_own(desk, note)
+    page.fill("#editor textarea", "half a thought")
+    page.fill("#editor textarea", NOTE)
+    desk.open_note("lab.md")
+    desk.open_note(note.name)
+    expect(editor(desk)).to_have_value(NOTE)
+    expect(row(desk, note.name).locator("button.unsaved")).to_have_count(0)
+
+    page.fill("#editor textarea", "half a thought")
+    page.fill("#editor textarea", NOTE)
+    note.write_text("their version", encoding="utf-8")
+    expect(editor(desk)).to_have_value("their version", timeout=PATIENCE)
+    expect(page.locator("#theirs")).to_be_hidden()
+    expect(row(desk, note.name).locator("button.unsaved")).to_have_count(0)
+
+
 def test_a_new_note_is_written_once(desk: Desk, server: Server) -> None:
     page = desk.page
     desk.open_notes()
@@ -197,12 +241,17 @@ def test_a_new_note_is_written_once(desk: Desk, server: Server) -> None:
     expect(page.locator("#notes-message")).to_contain_text("Saved")
     expect(row(desk, "ice & snow.md")).to_contain_text("indexed", timeout=PATIENCE)
 
+    # What is wrong with a new name is said beside it, not above the note that is open.
+    refused = page.locator("#refused-name [role=alert]")
     page.fill("#note-name textarea, #note-name input", "Ice & Snow.md")
     page.click("#create-note")
-    expect(page.locator("#notes-message [role=alert]")).to_contain_text("already")
+    expect(refused).to_contain_text("already")
     page.fill("#note-name textarea, #note-name input", "../escaped.md")
     page.click("#create-note")
-    expect(page.locator("#notes-message [role=alert]")).to_contain_text("not the name of a note")
+    expect(refused).to_contain_text("not the name of a note")
+    expect(page.locator("#notes-message")).to_contain_text("Saved")
+    desk.open_note("lab.md")
+    expect(refused).to_have_count(0)
     assert "frozen" in (server.corpus / "ice & snow.md").read_text(encoding="utf-8")
     assert not (server.corpus.parent / "escaped.md").exists()
     (server.corpus / "ice & snow.md").unlink()
@@ -241,6 +290,74 @@ def test_a_note_can_be_renamed_deleted_and_brought_back(desk: Desk, note: Path) 
     page.locator("#trash li", has_text="estuaries.md").first.locator("button").click()
     expect(row(desk, "estuaries.md")).to_contain_text("indexed", timeout=PATIENCE)
     renamed.unlink()
+
+
+def test_a_note_that_keeps_its_name_keeps_its_unsaved_text(desk: Desk, note: Path) -> None:
+    page = desk.page
+    name = page.locator("#new-name textarea, #new-name input")
+    open_own(desk, note)
+    page.fill("#editor textarea", "half a thought")
+    page.click("#rename")
+    expect(name).to_have_value(note.name)
+    name.press("Enter")
+    expect(name).to_be_hidden()
+    page.click("#rename")
+    name.fill("deltas")
+    page.click("#do-rename")
+    expect(name).to_be_hidden()
+    page.reload()
+    desk.open_notes()
+    expect(editor(desk)).to_have_value("half a thought")
+
+    page.click("#rename")
+    name.fill("rivers.md")
+    page.click("#do-rename")
+    expect(page.locator("#notes-message [role=alert]")).to_contain_text("already")
+    page.click("#cancel-rename")
+    expect(name).to_be_hidden()
+    expect(page.locator("#notes-message [role=alert]")).to_have_count(0)
+    page.click("#rename")
+    expect(name).to_have_value(note.name)
+    desk.open_note("lab.md")
+    expect(name).to_be_hidden()
+
+
+def test_a_renamed_note_still_shows_what_another_program_changed(desk: Desk, note: Path) -> None:
+    page = desk.page
+    renamed = note.with_name("estuaries.md")
+    open_own(desk, note)
+    page.fill("#editor textarea", "my version")
+    page.click("#rename")
+    page.fill("#new-name textarea, #new-name input", renamed.name)
+    note.write_text("their version", encoding="utf-8")
+    page.click("#do-rename")
+    try:
+        expect(page.locator("#note-title h2")).to_have_text(renamed.name)
+        expect(page.locator("#theirs pre")).to_have_text("their version", timeout=PATIENCE)
+        assert renamed.read_text(encoding="utf-8") == "their version"
+        page.click("#use-theirs")
+    finally:
+        renamed.unlink(missing_ok=True)
+
+
+def test_unsaved_text_of_a_deleted_note_is_in_the_trash(desk: Desk, note: Path) -> None:
+    page = desk.page
+    second = note.with_name("deltas 2.md")
+    open_own(desk, note)
+    page.fill("#editor textarea", "half a thought")
+    page.click("#delete")
+    expect(page.locator("#notes-message")).to_contain_text("your text that wasn't saved")
+    page.click("#undo")
+    expect(page.locator("#notes-message")).to_contain_text("is back")
+    # The next note of this name has nothing to do with that text.
+    desk.open_note(note.name)
+    expect(editor(desk)).to_have_value(NOTE)
+    expect(row(desk, note.name).locator("button.unsaved")).to_have_count(0)
+    page.click("#trash summary")
+    page.locator("#trash li", has_text=note.name).first.locator("button").click()
+    expect(row(desk, second.name)).to_be_visible()
+    assert second.read_text(encoding="utf-8") == "half a thought"
+    second.unlink()
 
 
 def test_a_phone_shows_the_list_or_the_open_note(phone: Desk, server: Server) -> None:
@@ -309,6 +426,23 @@ def test_a_wide_window_gives_the_list_its_width_until_a_note_is_open(desk: Desk)
     page.click("#discard")
 
 
+def test_the_preview_follows_the_text(desk: Desk, note: Path) -> None:
+    page = desk.page
+    note.write_text("".join(f"## Part {n}\n\nA line.\n\n" for n in range(80)), encoding="utf-8")
+    open_own(desk, note)
+    last = page.locator("#preview h3").last
+    expect(last).to_have_text("Part 79")
+    expect(last).not_to_be_in_viewport()
+    editor(desk).press("Control+End")
+    expect(last).to_be_in_viewport()
+    editor(desk).press_sequentially("## Part 80\n")
+    added = page.locator("#preview h3", has_text="Part 80")
+    expect(added).to_be_in_viewport()
+    editor(desk).press("Control+Home")
+    expect(page.locator("#preview h3").first).to_be_in_viewport()
+    page.click("#discard")
+
+
 def test_the_trash_is_emptied_only_after_a_second_yes(desk: Desk, note: Path) -> None:
     page = desk.page
     open_own(desk, note)
@@ -354,7 +488,9 @@ def test_files_of_each_kind_are_added_and_cited(desk: Desk, server: Server, tmp_
     desk.open_notes()
     page.set_input_files("#upload input", sorted(tmp_path.iterdir()))
     expect(page.locator("#notes-message")).to_contain_text("rivers.md as rivers 2.md")
-    expect(page.locator("#notes-message")).to_contain_text("program.exe is no note")
+    refused = page.locator("#notes-message [role=alert]")
+    expect(refused).to_contain_text("program.exe is no note")
+    expect(refused).not_to_contain_text("rivers 2.md")
     for name in ("ice.pdf", "bees.txt", "rivers 2.md", *kinds):
         expect(row(desk, name)).to_contain_text("indexed", timeout=PATIENCE)
     expect(row(desk, "broken.pdf")).to_contain_text("not readable")

@@ -98,6 +98,18 @@ def test_a_folder_that_is_no_model_leaves_the_generator_in_use(
     expect(failure).to_contain_text(f"{before} and all-MiniLM-L6-v2 stay in use")
     expect(page.locator("#models dl > div").nth(2)).to_contain_text(before)
 
+    # It can be tried again, but not with the models that are in use already.
+    expect(page.locator("#use-models")).to_be_enabled()
+    open_chat(settings)
+    open_settings(settings)
+    expect(failure).to_contain_text("No generator could be loaded")
+    expect(page.locator("#use-models")).to_be_enabled()
+    page.reload()
+    open_settings(settings)
+    expect(box(settings, "generator")).to_have_value(before)
+    expect(failure).to_contain_text("No generator could be loaded")
+    expect(page.locator("#use-models")).to_be_disabled()
+
     open_chat(settings)
     settings.ask(MEANDER)
     expect(page.locator("#chat .bot-row")).to_contain_text("bend")
