@@ -8,7 +8,7 @@ The items of a long list stand in chunks of their own, of which a search finds s
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import groupby, takewhile
 
 from rag_tutor.chunking import clean_heading, is_title, label_of, plain_text
 from rag_tutor.domain import Chunk, Citation, Passage, Reader
@@ -115,14 +115,13 @@ def listings_around(
     in order.
     """
     sections = dict.fromkeys(
-        (passage.chunk.document_id, passage.chunk.heading[:depth])
+        (heading, _section(chunks_of(passage.chunk.document_id), passage.chunk, heading))
         for passage in passages
         for depth in (len(passage.chunk.heading), len(passage.chunk.heading) - 1)
-        if depth > 0
+        if (heading := passage.chunk.heading[:depth])
     )
     listings = [
-        Listing(heading, tuple(_section_items(chunks_of(document_id), heading)))
-        for document_id, heading in sections
+        Listing(heading, tuple(_section_items(section, heading))) for heading, section in sections
     ]
     return [listing for listing in listings if _FEWEST <= len(listing.items) <= _MOST]
 
@@ -152,6 +151,16 @@ def best_listing(
         if score > 0
     ]
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+
+def _section(chunks: Sequence[Chunk], chunk: Chunk, heading: tuple[str, ...]) -> tuple[Chunk, ...]:
+    """The chunks around one that stand below the same heading; not those of a section elsewhere
+    that has the same one.
+    """
+    depth = len(heading)
+    runs = groupby(chunks, key=lambda each: each.heading[:depth] == heading)
+    sections = (tuple(run) for is_below, run in runs if is_below)
+    return next(section for section in sections if chunk in section)
 
 
 def _below(item: Item, following: Item | None) -> str:
@@ -198,10 +207,9 @@ def _share(listing: Listing, passages: Sequence[Passage]) -> float:
     )
 
 
-def _section_items(chunks: Sequence[Chunk], heading: tuple[str, ...]) -> list[Item]:
-    """The sub-headings of a section, or, if it has none, its list items."""
+def _section_items(own: Sequence[Chunk], heading: tuple[str, ...]) -> list[Item]:
+    """The sub-headings of a section, or, if it has none, its list items; none of them twice."""
     depth = len(heading)
-    own = [chunk for chunk in chunks if chunk.heading[:depth] == heading]
     below: dict[str, Chunk] = {}
     for chunk in own:
         if len(chunk.heading) > depth:
@@ -219,7 +227,9 @@ def _section_items(chunks: Sequence[Chunk], heading: tuple[str, ...]) -> list[It
         item.text.rstrip("*_` ").endswith("?") for item in titles
     ):
         return titles
-    return [item for chunk in own if len(chunk.heading) == depth for item in _list_items(chunk)]
+    items = [item for chunk in own if len(chunk.heading) == depth for item in _list_items(chunk)]
+    different = {tuple(words(item.text)): item for item in reversed(items)}
+    return sorted(different.values(), key=lambda item: item.start)
 
 
 def _list_items(chunk: Chunk) -> Iterator[Item]:

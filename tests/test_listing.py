@@ -85,6 +85,29 @@ def test_items_that_stand_in_different_chunks_are_one_list() -> None:
     assert len(listing.items) == 10
 
 
+def test_a_section_elsewhere_with_the_same_heading_is_another_one() -> None:
+    section = "## Steps\n\n- mix the flour\n- bake the bread\n\n"
+    tools = "One needs an oven, a bowl and some time to wait for it. " * 20
+    chunks = chunks_of(f"# Bread\n\n{section}## Tools\n\n{tools}\n\n{section}- cool it\n")
+    first = next(chunk for chunk in chunks if chunk.heading[-1] == "Steps")
+    listings = listings_around([Passage(first, 1.0, ())], lambda _: chunks)
+    (steps,) = (each for each in listings if each.heading[-1] == "Steps")
+    assert [item.text for item in steps.items] == ["- mix the flour", "- bake the bread"]
+
+
+def test_no_item_is_listed_twice() -> None:
+    items = "- mix the flour\n- bake the bread\n"
+    chunks = chunks_of(
+        f"# Steps\n\nThe short way:\n\n{items}\nThe same again:\n\n{items}- cool it\n"
+    )
+    (steps,) = listings_around([Passage(chunks[0], 1.0, ())], lambda _: chunks)
+    assert [item.text for item in steps.items] == [
+        "- mix the flour",
+        "- bake the bread",
+        "- cool it",
+    ]
+
+
 def test_questions_are_no_list_of_answers() -> None:
     assert texts("Rocks", "Questions for the exam") == []
 
