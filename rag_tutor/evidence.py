@@ -19,6 +19,8 @@ _RANK_PENALTY = 0.06
 # Evidence is within this distance of the best sentence, and so is that of a written sentence, which
 # leads the answer; both chosen on the questions in benchmarks/questions and the development set.
 _NEAR_BEST, _LEADING = 0.35, 0.3
+# A passage this far behind the best one was only read because there was no better one.
+_FAR_PASSAGE = 0.5
 
 _NO_STATEMENT = re.compile(
     r"\s*(?:#|!\[)|.*https?://|.*[?:][*_`\s]*$|\s*\d{1,3}[.)]\s+\*\*.*\*\*\s*$", re.DOTALL
@@ -47,12 +49,14 @@ def rank_evidence(
 
     `scores[i]` tells how well each sentence of `passages[i]` answers. To it comes the
     rarity-weighted share of the question's words that the sentence and its heading hold, less
-    a little for each rank of its passage.
+    a little for each rank of its passage. Passages that are far behind the best one are left out.
     """
     wanted = {word: rarity(word) for word in content_words(question)}
     total = sum(wanted.values()) or 1.0
     evidence = []
     for number, (passage, own) in enumerate(zip(passages, scores, strict=True), start=1):
+        if _is_far(passage, passages):
+            continue
         for sentence, span in _statements(passage.chunk.text):
             if is_title(passage.chunk, span):
                 continue
@@ -74,13 +78,21 @@ def select_evidence(ranked: Sequence[Evidence], limit: int) -> list[Evidence]:
     return sorted(chosen, key=lambda item: (item.number, item.start))
 
 
-def leads(ranked: Sequence[Evidence], citations: Sequence[Citation]) -> bool:
+def leads(
+    ranked: Sequence[Evidence], citations: Sequence[Citation], passages: Sequence[Passage]
+) -> bool:
     """Whether a sentence that is cited answers nearly as well as the best one; a short sentence or
-    one with a link, which isn't ranked, may lead as well.
+    one with a link, which isn't ranked, may lead as well, but none of a passage far behind.
     """
+    if all(_is_far(citation.passage, passages) for citation in citations):
+        return False
     cited = {(citation.number, citation.end) for citation in citations}
     scores = [item.score for item in ranked if (item.number, item.end) in cited]
     return not scores or max(scores) >= ranked[0].score - _LEADING
+
+
+def _is_far(passage: Passage, passages: Sequence[Passage]) -> bool:
+    return passage.score < max(each.score for each in passages) - _FAR_PASSAGE
 
 
 def statement_spans(text: str) -> list[Span]:

@@ -254,7 +254,8 @@ class Tutor:
                     # A small model seldom comes to the end of a list.
                     yield from _listed(begun[0], passages, grounding, length)
                     return
-                if part.form == "sentence" and not written and not leads(ranked, part.citations):
+                is_first = part.form == "sentence" and not written
+                if is_first and not leads(ranked, part.citations, passages):
                     continue
                 if length == "short" and written and part.form != "item":
                     break

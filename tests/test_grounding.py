@@ -1,6 +1,8 @@
 import re
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -385,6 +387,15 @@ def test_the_same_statement_is_chosen_once() -> None:
     same = passage("Step decay lowers the rate by steps.", start=900)
     chosen = select("What is step decay?", passage("Step decay lowers the rate by steps."), same)
     assert len(chosen) == 1
+
+
+def test_a_passage_far_behind_the_best_one_is_no_evidence() -> None:
+    found = [passage("Key figures are Bengio and Hinton."), passage("A model can be audited.")]
+    far = [replace(found[0], score=1.1), replace(found[1], score=0.2)]
+    for passages, numbers in ((found, [1, 2]), (far, [1])):
+        scores = [np.array([0.1], dtype=np.float32), np.array([0.1], dtype=np.float32)]
+        ranked = rank_evidence("Who is Bengio?", passages, scores, lambda _: 1.0)
+        assert sorted(each.number for each in ranked) == numbers
 
 
 def test_no_statements_give_no_evidence() -> None:

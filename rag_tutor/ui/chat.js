@@ -407,7 +407,7 @@
     if (lastShown === lastQuestion()) return;
     lastShown = lastQuestion();
     scrollTo(0, 0);
-    const rows = find("#chat .bubble-wrap");
+    const rows = find("#chat [role=log]");
     rows?.scrollTo(0, rows.scrollHeight);
   }
 
