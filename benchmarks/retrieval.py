@@ -6,9 +6,9 @@ The questions and conversations over the notes in corpus/ are by default those i
 benchmarks/questions/. FOLDER holds public sets: `NAME/` with corpus.jsonl, queries.jsonl and
 qrels/test.tsv (BEIR's layout), and perhaps `chunking_eval/`; their indexes are kept in the cache
 folder.
-With `--without`, one row is measured and printed; else the whole ablation, which with `--data`
-is written to benchmarks/results/ together with each question that wasn't found. The metrics of
-the public sets are those of ir-measures.
+With `--without`, one row is measured and printed; else the whole ablation, which is written to
+benchmarks/results/ too: retrieval-notes.md, together with each question that wasn't found, and
+with `--data` retrieval-public.md. The metrics of the public sets are those of ir-measures.
 """
 
 import argparse
@@ -91,16 +91,18 @@ def main() -> None:
     options = parser.parse_args()
     variants = [without(options.without)] if options.without else ABLATION
     scored = variants[0] if options.without else EVERYTHING
-    report = [notes_tables(options.questions, variants)]
+    report = {"retrieval-notes.md": [notes_tables(options.questions, variants)]}
     if options.data:
         names = sorted(path.parent.name for path in options.data.glob("*/queries.jsonl"))
-        report += [public_table(options.data, names, variants)]
+        public = report["retrieval-public.md"] = [public_table(options.data, names, variants)]
         if scored.headings and (options.data / "chunking_eval").is_dir():
-            report += [chunking_table(options.data / "chunking_eval", scored)]
-    if options.data and not options.without:
-        RESULTS.mkdir(exist_ok=True)
-        (RESULTS / "retrieval.md").write_text("\n\n".join(report) + "\n", encoding="utf-8")
-    print("\n\n".join(report))
+            public.append(chunking_table(options.data / "chunking_eval", scored))
+    for name, tables in report.items():
+        text = "\n\n".join(tables)
+        print(text, end="\n\n")
+        if not options.without:
+            RESULTS.mkdir(exist_ok=True)
+            (RESULTS / name).write_text(text + "\n", encoding="utf-8")
 
 
 def without(parts: Sequence[str]) -> Variant:
