@@ -61,7 +61,8 @@ _MAX_TOKENS = 200
 _TEMPLATE_TOKENS = 64
 
 # One model at a time: transformers sets the type of numbers for the whole process while it loads.
-_LOADING = threading.Lock()
+# A model that is made of another one may load that inside.
+_LOADING = threading.RLock()
 
 Model = TypeVar("Model")
 Piece = TypeVar("Piece")

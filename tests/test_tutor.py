@@ -1,10 +1,11 @@
 import itertools
+import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rag_tutor.config import AnswerLength
+from rag_tutor.config import AnswerLength, Settings
 from rag_tutor.conversation import MAX_QUESTION_CHARACTERS
 from rag_tutor.corpus import read_document, save_document
 from rag_tutor.domain import Answer, Generator, Turn
@@ -383,3 +384,18 @@ def test_conversations_do_not_share_anything(make_tutor: MakeTutor) -> None:
     parts: list[tuple[Reply, Reply]] = list(zip(one, two, strict=False))
     assert all(a.turn.question != b.turn.question for a, b in parts)
     assert all("Napoleon" not in a.turn.answer.text for a, _ in parts)
+
+
+def test_a_model_may_be_made_of_another_one(corpus: Path, index: Path) -> None:
+    encoder = HashedEncoder()
+    settings = Settings(corpus=corpus, index=index, encoder=encoder.name)
+
+    def load_generator() -> Generator:
+        assert tutor.encoder is encoder
+        return ScriptedGenerator()
+
+    tutor = Tutor(settings, lambda: encoder, OverlapReader, load_generator)
+    loading = threading.Thread(target=lambda: tutor.generator, daemon=True)
+    loading.start()
+    loading.join(5)
+    assert not loading.is_alive()
