@@ -214,16 +214,17 @@ class Answering:
         self._suggest(job, history)
 
     def _newest_store(self, job: _Job) -> Store:
-        self._settle_index()
         try:
-            return self.tutor.store
+            _ = self.tutor.store
         except IndexMissingError:
             with self._changed:
                 if not job.over:
                     job.progress = replace(job.progress, stage="indexing")
                     self._changed.notify_all()
             self._await_index()
-            return self.tutor.store
+        else:
+            self._settle_index()
+        return self.tutor.store
 
     def _advance(self, job: _Job, reply: Reply) -> bool:
         """Keep what is new of an answer; False if it was stopped."""

@@ -68,8 +68,8 @@ def checked_parts(pieces: Iterator[str], grounding: Grounding) -> Iterator[Part]
         if bare.startswith(MISSING):
             continue
         part = _supported(sentence, bare, grounding)
-        is_led = part and lead and part.form in ("item", "code")
-        if part and is_led and grounding.introduces(lead, part.citations[0]):
+        can_be_led = part and part.form in ("item", "code")
+        if part and lead and can_be_led and grounding.introduces(lead, part.citations[0]):
             part = Part(part.form, f"{lead}\n\n{part.text}", part.citations)
         lead = ""
         if part:

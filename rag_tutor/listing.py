@@ -70,7 +70,7 @@ class Listing:
         """The sentence that leads to the list and names what its heading names, if there is one."""
         first = self.items[0]
         text = first.chunk.text[: first.start - first.chunk.start]
-        start, end = next(iter(reversed(sentence_spans(text))), (0, 0))
+        start, end = [(0, 0), *sentence_spans(text)][-1]
         sentence = Item(first.chunk, first.chunk.start + start, first.chunk.start + end)
         named = set(content_words(self.heading[-1])) & set(content_words(sentence.text))
         is_sentence = len(words(sentence.text)) >= _LEAST_LEAD_WORDS

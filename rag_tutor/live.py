@@ -120,19 +120,18 @@ class LiveIndex:
     def wait(self, seconds: float) -> LiveState:
         """Wait until there is nothing to do, at most so long; returns how things stand then."""
         with self._changed:
-            self._changed.wait_for(lambda: not self._wanted and not self._state.is_busy, seconds)
+            self._changed.wait_for(self._is_idle, seconds)
         return self._state
 
     def settle(self, seconds: float) -> None:
         """Wait for an update that will be in within so many seconds, as far as that is known."""
         with self._changed:
             self._changed.wait_for(
-                lambda: (
-                    (not self._wanted and not self._state.is_busy)
-                    or (self._state.seconds_left or 0) > seconds
-                ),
-                seconds,
+                lambda: self._is_idle() or (self._state.seconds_left or 0) > seconds, seconds
             )
+
+    def _is_idle(self) -> bool:
+        return not self._wanted and not self._state.is_busy
 
     def _want(self, wish: _Wish) -> None:
         with self._changed:

@@ -17,16 +17,21 @@ _LETTERS_FOR_ONE_SLIP = 5
 _LETTERS_FOR_TWO_SLIPS = 9
 _WORD = re.compile(r"[^\W\d_]+")
 # What makes another word of a term, often its opposite: a note on the one doesn't mean the other.
-_BEGINNINGS = (
-    ("hypo", "hyper"),
-    ("micro", "macro"),
-    ("inter", "intra"),
-    ("endo", "exo", "ecto"),
-    ("homo", "hetero"),
-    ("ante", "anti"),
-    ("iso", "ana", "cata", "meta"),
-)
-_ENDINGS = (("ane", "ene", "yne"), ("ite", "ate", "ide"), ("ase", "ose"))
+_MAKES_ANOTHER_TERM = [
+    re.compile(pattern)
+    for pattern in (
+        "^(?:hypo|hyper)",
+        "^(?:micro|macro)",
+        "^(?:inter|intra)",
+        "^(?:endo|exo|ecto)",
+        "^(?:homo|hetero)",
+        "^(?:ante|anti)",
+        "^(?:iso|ana|cata|meta)",
+        "(?:ane|ene|yne)s?$",
+        "(?:ite|ate|ide)s?$",
+        "(?:ase|ose)s?$",
+    )
+]
 
 
 def corrected(question: str, spellings: Mapping[str, int], vocabulary: Set[str]) -> str:
@@ -60,24 +65,10 @@ def _meant(word: str, spellings: Mapping[str, int], vocabulary: Set[str]) -> str
 
 def _is_other_term(one: str, other: str) -> bool:
     """Whether two words differ by a beginning or an ending that makes another term."""
-
-    def rests(word: str) -> set[tuple[int, str]]:
-        beginnings = [
-            (kind, word[len(each) :])
-            for kind, group in enumerate(_BEGINNINGS)
-            for each in group
-            if word.startswith(each)
-        ]
-        bare = word.removesuffix("s")
-        endings = [
-            (-1 - kind, bare[: -len(each)])
-            for kind, group in enumerate(_ENDINGS)
-            for each in group
-            if bare.endswith(each)
-        ]
-        return {*beginnings, *endings}
-
-    return bool(rests(one) & rests(other))
+    return any(
+        (rest := part.sub("", one)) != one and rest == part.sub("", other) != other
+        for part in _MAKES_ANOTHER_TERM
+    )
 
 
 @functools.cache

@@ -179,7 +179,7 @@ def model_name(text: str) -> str:
     """The name of a model as settings keep it: a folder's in full. Raises SettingsError."""
     text = text.strip()
     name = full_name(text)
-    if text and (HUB_ID.fullmatch(name) or is_folder(name)):
+    if HUB_ID.fullmatch(name) or is_folder(name):
         return name
     raise SettingsError(
         f"There is no folder at {text!r}, and it is no hub id either. Name a model's folder, or "

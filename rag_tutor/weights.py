@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from rag_tutor.atomic import replace_file
-from rag_tutor.config import DEFAULT_GENERATOR, cache_folder
+from rag_tutor.config import DEFAULT_ENCODER, DEFAULT_GENERATOR, cache_folder
 from rag_tutor.errors import ModelUnavailableError
 
 ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
@@ -45,9 +45,9 @@ def converted_generator_folder() -> Path:
 
 
 def is_folder(name: str) -> bool:
-    """Whether a model is named by a folder, not by a hub id."""
+    """Whether a model is named by a folder, not by a hub id or a default's name."""
     try:
-        return Path(name).is_dir()
+        return name not in ("", DEFAULT_ENCODER, DEFAULT_GENERATOR) and Path(name).is_dir()
     except OSError:  # a name too long for a path
         return False
 
@@ -55,7 +55,7 @@ def is_folder(name: str) -> bool:
 def full_name(name: str) -> str:
     """A model's name as settings keep it: a folder's is its whole path."""
     folder = Path(name).expanduser()
-    return str(folder.absolute()) if is_folder(str(folder)) else name
+    return str(folder.absolute()) if name and is_folder(str(folder)) else name
 
 
 def model_identity(name: str) -> str:

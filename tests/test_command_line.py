@@ -9,9 +9,11 @@ import pytest
 import rag_tutor
 from rag_tutor import domain, errors
 from rag_tutor.__main__ import _answer_object, main
+from rag_tutor.config import DEFAULT_ENCODER
 from rag_tutor.conversations import Conversations
 from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
 from rag_tutor.tutor import Reply, Timings
+from rag_tutor.weights import full_name
 
 ROOT = Path(__file__).parent.parent
 COMMANDS = ["index", "search", "ask", "chat", "eval", "serve", "feedback"]
@@ -127,6 +129,14 @@ def test_a_model_in_a_folder_has_the_same_name_wherever_it_is_named_from(
     monkeypatch.chdir(tmp_path)
     assert main(["index", "--corpus", str(tmp_path), "--encoder", "./encoder"]) == 1
     assert str(tmp_path / "encoder") in capsys.readouterr().err
+
+
+def test_a_folder_of_a_default_models_name_is_not_taken_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / DEFAULT_ENCODER).mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert full_name(DEFAULT_ENCODER) == DEFAULT_ENCODER
 
 
 def test_help_and_import_load_no_model_library() -> None:

@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 
 from rag_tutor.chunking import headings
 from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
+from rag_tutor.ui.markdown import LATEX_DELIMITERS, passage_html
 from rag_tutor.ui.render import (
-    LATEX_DELIMITERS,
     answer_markdown,
     edit_link,
     message_html,
     note_html,
-    passage_html,
     question_markdown,
     sources_html,
 )

@@ -14,7 +14,7 @@ from rag_tutor.config import Settings
 from rag_tutor.conversations import Conversations
 from rag_tutor.live import LiveIndex
 from rag_tutor.tutor import Tutor
-from rag_tutor.ui import chat_view, render
+from rag_tutor.ui import chat_view, markdown, render
 from rag_tutor.ui.chat_events import Desk, Events, Parts, script_functions
 
 _FIRST_INDEX_SECONDS = 3600.0
@@ -189,7 +189,7 @@ def _chatbot() -> gr.Chatbot:
         layout="panel",
         buttons=[],
         height="100%",
-        latex_delimiters=render.LATEX_DELIMITERS,
+        latex_delimiters=markdown.LATEX_DELIMITERS,
         allow_tags=False,
         feedback_options=None,
         placeholder=_WELCOME,
@@ -222,7 +222,7 @@ def _search_box() -> gr.Textbox:
 
 
 def _markdown(value: str, elem_id: str) -> gr.Markdown:
-    return gr.Markdown(value, elem_id=elem_id, latex_delimiters=render.LATEX_DELIMITERS)
+    return gr.Markdown(value, elem_id=elem_id, latex_delimiters=markdown.LATEX_DELIMITERS)
 
 
 def _text(elem_id: str) -> gr.Textbox:

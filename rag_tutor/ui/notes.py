@@ -12,7 +12,7 @@ import gradio as gr
 
 from rag_tutor.config import Settings
 from rag_tutor.live import LiveIndex
-from rag_tutor.ui import notes_html, render
+from rag_tutor.ui import markdown, notes_html, render
 from rag_tutor.ui.drafts import Draft
 from rag_tutor.ui.notes_events import Editor, Events, List, Page, Update
 
@@ -153,7 +153,7 @@ def _editor_column() -> Editor:
         with gr.Column(elem_id="writing", visible=False, min_width=260) as writing:
             text = _text_box()
         with gr.Column(elem_id="reading", min_width=260):
-            preview = gr.Markdown("", elem_id="preview", latex_delimiters=render.LATEX_DELIMITERS)
+            preview = gr.Markdown("", elem_id="preview", latex_delimiters=markdown.LATEX_DELIMITERS)
             theirs = gr.HTML("", elem_id="theirs", visible=False)
     return Editor(
         close=close,

@@ -13,7 +13,7 @@ from typing import Literal
 from rag_tutor.indexing import Changes, NoteState
 from rag_tutor.library import Trashed
 from rag_tutor.live import LiveState
-from rag_tutor.ui import render
+from rag_tutor.ui import markdown, render
 from rag_tutor.ui.drafts import Draft
 
 _SHOWN_NAMES = 5
@@ -71,11 +71,11 @@ def title_html(
 
 def preview_html(text: str) -> str:
     """A note as it is meant to be read."""
-    shown = render.passage_html(text[:_PREVIEW_CHARACTERS], (), lower=2)
+    shown = markdown.passage_html(text[:_PREVIEW_CHARACTERS], (), lower=2)
     if len(text) > _PREVIEW_CHARACTERS:
         shown += f'<p class="empty">The preview ends after {_PREVIEW_CHARACTERS:,} characters.</p>'
     # Can take the focus, so that it can be scrolled by keys.
-    return render.one_line(f'<div class="text" tabindex="0">{shown}</div>')
+    return markdown.one_line(f'<div class="text" tabindex="0">{shown}</div>')
 
 
 def kept_html() -> str:
