@@ -303,6 +303,8 @@ def test_a_cited_note_that_changed_says_so(desk: Desk, server: Server) -> None:
         page.locator("#newest-sources .open-note").first.click()
         expect(page.locator("#note-view .changed-since")).to_contain_text("any more")
         page.keyboard.press("Escape")
+        # Closing goes one step back, and a browser gives a reload up for that.
+        page.wait_for_function("() => !history.state?.dialog")
 
         note.unlink()
         page.reload()
