@@ -86,6 +86,14 @@ def quoted_part(citation: Citation, is_led: bool) -> Part:
     return Part("quotation", quotation(citation, is_led), (citation,))
 
 
+def leading_part(citation: Citation) -> Part:
+    """A sentence of the notes that is the answer's first; code stays a quotation."""
+    text = quotation(citation)
+    if not text.startswith("> - "):
+        return quoted_part(citation, is_led=False)
+    return Part("sentence", text.removeprefix("> - "), (citation,))
+
+
 def disagreeing_part(citations: Sequence[Citation]) -> Part:
     """Sentences of the notes that disagree, side by side."""
     quotations = "\n".join(quotation(each) for each in citations)

@@ -23,7 +23,8 @@ _NEAR_BEST, _LEADING = 0.35, 0.3
 _FAR_PASSAGE = 0.5
 
 _NO_STATEMENT = re.compile(
-    r"\s*(?:#|!\[)|.*https?://|.*[?:][*_`\s]*$|\s*\d{1,3}[.)]\s+\*\*.*\*\*\s*$", re.DOTALL
+    r"\s*(?:#|!\[)|.*https?://|.*[?:][*_`\s]*$|\s*\d{1,3}[.)]\s+\*\*(?:[^*]+|.*\*\*\s*)$",
+    re.DOTALL,
 )
 _LABEL = re.compile(r"[*_`]*(?:answer|ans|solution|a)[`*_]*:[`*_]*\s+", re.IGNORECASE)
 
@@ -68,14 +69,17 @@ def rank_evidence(
 
 
 def select_evidence(ranked: Sequence[Evidence], limit: int) -> list[Evidence]:
-    """Choose what to quote: the best sentences, in the order of the passages and of their text."""
+    """Choose what to quote: the best sentences, passage by passage in the order of their text, the
+    passage of the best one first.
+    """
     chosen: list[Evidence] = []
     for item in ranked:
         if len(chosen) >= limit or item.score < ranked[0].score - _NEAR_BEST:
             break
         if not any(_repeats(item, other) for other in chosen):
             chosen.append(item)
-    return sorted(chosen, key=lambda item: (item.number, item.start))
+    passages = list(dict.fromkeys(item.number for item in chosen))
+    return sorted(chosen, key=lambda item: (passages.index(item.number), item.start))
 
 
 def leads(

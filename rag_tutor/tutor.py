@@ -17,6 +17,7 @@ from rag_tutor.checking import (
     checked_parts,
     disagreeing_part,
     joined,
+    leading_part,
     listed_parts,
     quoted_part,
 )
@@ -233,6 +234,9 @@ class Tutor:
         """The parts of an answer: the list that is asked for, or what is written and supported,
         from the first sentence on that tells what was asked, then quotations of the other evidence.
         A short answer is one sentence or list, or one quotation.
+
+        A generator that was trained to quote begins with what the reader finds best; nobody needs
+        to wait for it to say so.
         """
         passages, length = found.passages, self.settings.answer_length
         grounding = Grounding(passages)
@@ -245,26 +249,34 @@ class Tutor:
                 return
         ranked = rank_evidence(question, passages, found.sentences, store.rarity)
         generator = self._generator()
+        said: list[Citation] = []
+        best = _citation(ranked[0], passages) if ranked else None
+        if best and generator.knows_the_task and not any(each.holds(best) for each in listings):
+            yield leading_part(grounding.with_repetitions(best))
+            said.append(best)
+        if length == "short" and said:
+            return
         messages = _fitting_prompt(question, passages[:_WRITTEN_FROM], history, generator)
         pieces = generator.stream(messages, _MAX_TOKENS)
-        written: list[Part] = []
+        is_written = False
         with closing(pieces):
             for part in checked_parts(pieces, grounding):
                 begun = [each for each in listings if each.holds(part.citations[0])]
-                if begun and part.form == "item" and not written:
+                if begun and part.form == "item" and not is_written:
                     # A small model seldom comes to the end of a list.
                     yield from _listed(begun[0], passages, grounding, length)
                     return
-                is_first = part.form == "sentence" and not written
+                is_first = part.form == "sentence" and not is_written
                 if is_first and not leads(ranked, part.citations, passages):
                     continue
-                if length == "short" and written and part.form != "item":
+                if length == "short" and is_written and part.form != "item":
                     break
-                yield part
-                written.append(part)
-        if length == "short" and written:
+                is_written = True
+                if not _places(part.citations) <= _places(said):
+                    yield part
+                    said.extend(part.citations)
+        if length == "short" and said:
             return
-        said = [citation for part in written for citation in part.citations]
         limit = _MAX_QUOTATIONS[length][asks_for_much(question)]
         evidence = [_citation(each, passages) for each in select_evidence(ranked, limit)]
         yield from _quoted(evidence, said, grounding)
@@ -403,7 +415,7 @@ def _quoted(
     evidence: Sequence[Citation], said: Sequence[Citation], grounding: Grounding
 ) -> Iterator[Part]:
     """Quotations of the evidence that wasn't said yet."""
-    known = {_place(each) for citation in said for each in (citation, *citation.also)}
+    known = _places(said)
     before = said[-1] if said else None
     for citation in evidence:
         if _place(citation) not in known:
@@ -418,6 +430,10 @@ def _follows(citation: Citation, before: Citation) -> bool:
     between = chunk.text[before.end - chunk.start : citation.start - chunk.start]
     is_near = citation.number == before.number and before.end <= citation.start
     return is_near and not words(between)
+
+
+def _places(citations: Sequence[Citation]) -> set[tuple[int, int]]:
+    return {_place(each) for citation in citations for each in (citation, *citation.also)}
 
 
 def _place(citation: Citation) -> tuple[int, int]:

@@ -84,7 +84,7 @@ class ScriptedGenerator:
 
     name = "scripted"
     context_tokens = 2048
-    knows_the_task = True
+    knows_the_task = False
 
     def __init__(self, *replies: str) -> None:
         self.replies = list(replies)

@@ -383,6 +383,18 @@ def test_a_question_for_one_thing_gets_the_best_sentence_first() -> None:
     assert "- Cosine annealing follows a cosine curve" in chosen
 
 
+def test_the_passage_that_answers_best_is_quoted_first() -> None:
+    near, best = "The rate of decay begins slowly.", "Step decay lowers the rate."
+    asked = "What is the step decay rate?"
+    assert select(asked, passage(near), passage(best, start=900)) == [best, near]
+
+
+def test_a_question_of_the_note_itself_is_not_quoted() -> None:
+    asked = "3. **Explain the concept of step decay. What does it do?**\n\n"
+    chosen = select("Explain step decay", passage(f"{asked}Step decay lowers the rate by steps."))
+    assert chosen == ["Step decay lowers the rate by steps."]
+
+
 def test_the_same_statement_is_chosen_once() -> None:
     same = passage("Step decay lowers the rate by steps.", start=900)
     chosen = select("What is step decay?", passage("Step decay lowers the rate by steps."), same)

@@ -313,13 +313,53 @@ def test_only_a_generator_that_was_not_trained_for_it_is_told_how_to_answer(
     assert MISSING not in prompts[True]
 
 
+def trained_to_quote(*replies: str) -> ScriptedGenerator:
+    generator = ScriptedGenerator(*replies)
+    generator.knows_the_task = True
+    return generator
+
+
+def test_nobody_waits_for_a_trained_generator_to_read_the_best_sentence(
+    make_tutor: MakeTutor,
+) -> None:
+    generator = trained_to_quote(f"{CROWNED} {REVOLUTION}")
+    replies = make_tutor(generator).reply(QUESTION)
+    first = next(reply for reply in replies if reply.turn.answer.text)
+    assert first.turn.answer.text == f"{CROWNED} [1]"
+    assert first.turn.answer.citations[0].support == "quoted"
+    assert generator.prompts == []
+
+    whole = list(replies)[-1].turn.answer
+    assert whole.text.startswith(f"{CROWNED} [1] {REVOLUTION}")
+    assert whole.text.count(CROWNED) == 1
+
+
+def test_a_short_answer_of_a_trained_generator_is_the_best_sentence(make_tutor: MakeTutor) -> None:
+    generator = trained_to_quote(REVOLUTION)
+    tutor = make_tutor(generator)
+    tutor.settings = replace(tutor.settings, answer_length="short")
+    assert ask(tutor, QUESTION).text == f"{CROWNED} [1]"
+    assert generator.prompts == []
+
+
+def test_an_item_of_a_list_does_not_lead_an_answer(
+    make_tutor: MakeTutor, corpus: Path, index: Path
+) -> None:
+    items = ("warm water wakes the yeast", "kneading makes dough stretch", "rest makes dough rise")
+    save_document(corpus, "bread.md", "# Bread\n\n" + "\n".join(f"- {item}" for item in items))
+    update_index(corpus, index, HashedEncoder())
+    generator = trained_to_quote("\n".join(f"- {item}" for item in items))
+    text = ask(make_tutor(generator), "Tell me of dough that is kneading and of rest").text
+    assert [text.count(item) for item in items] == [1, 1, 1]
+
+
 def test_a_prompt_fits_what_the_generator_reads(make_tutor: MakeTutor) -> None:
     generator = ScriptedGenerator(CROWNED)
-    generator.context_tokens = 350
+    generator.context_tokens = 480
     ask(make_tutor(generator), "List all that Napoleon and the French Revolution did in Paris")
     wide = ScriptedGenerator(CROWNED)
     ask(make_tutor(wide), "List all that Napoleon and the French Revolution did in Paris")
-    assert generator.count_tokens(generator.prompts[0]) <= 350 - 200 - 64
+    assert generator.count_tokens(generator.prompts[0]) <= 480 - 200 - 64
     assert len(wide.prompts[0]) > len(generator.prompts[0])
 
 
