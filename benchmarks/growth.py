@@ -8,7 +8,7 @@ word, which costs next to nothing: what is measured is all but the encoder, whos
 doesn't depend on how many there are (see main_job.py). Prints a row for each size:
 
 - build, edit: seconds to index everything, and after one more line in one note;
-- open: seconds until the index is in memory; disk and memory: bytes of a chunk there;
+- disk, memory: bytes of a chunk there; open: seconds until the index is in memory;
 - search: milliseconds to find the candidates for a question of five words, median and 95th
   percentile of 100; spelling: seconds for the first question's spelling, once for an index.
 
@@ -27,6 +27,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import psutil
 
 from rag_tutor.domain import Span, Vectors
 from rag_tutor.indexing import update_index
@@ -40,7 +41,7 @@ SIZES = (1_000, 10_000, 100_000)
 SECTIONS, SECTION_WORDS = 20, 90
 QUESTIONS = 100
 COLUMNS = (
-    *("chunks", "build s", "edit s", "open s", "disk B/chunk", "memory B/chunk"),
+    *("chunks", "build s", "edit s", "disk B/chunk", "open s", "memory B/chunk"),
     *("search p50 ms", "search p95 ms", "spelling s"),
 )
 
@@ -63,7 +64,9 @@ class DrawnEncoder:
         self, texts: Sequence[str], sentences: Sequence[Sequence[Span]]
     ) -> tuple[Vectors, Vectors]:
         """Vectors of the texts and of their sentences."""
-        parts = [text[slice(*span)] for text, own in zip(texts, sentences) for span in own]
+        parts = [
+            text[slice(*span)] for text, own in zip(texts, sentences, strict=True) for span in own
+        ]
         return self._encode(texts), self._encode(parts)
 
     def encode_query(self, text: str) -> Vectors:
@@ -81,28 +84,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--chunks", nargs="+", type=int, default=SIZES, metavar="N")
     parser.add_argument("--results", action="store_true")
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--search", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.one:
-        print(measure(options.one))
+    if options.search:
+        print(" | ".join(search(options.search)))
         return
-    lines = [" | ".join(["", *COLUMNS, ""]).strip(), "|---" * len(COLUMNS) + "|"]
+    lines = [f"| {' | '.join(COLUMNS)} |", "|---" * len(COLUMNS) + "|"]
     print("\n".join(lines))
     for size in options.chunks:
-        # In a process of its own, whose memory is that of this size only.
-        command = [sys.executable, __file__, "--one", str(size)]
-        lines.append(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-        print(lines[-1], end="", flush=True)
+        lines.append(f"| {' | '.join(measure(size))} |")
+        print(lines[-1], flush=True)
     if options.results:
         RESULTS.mkdir(exist_ok=True)
-        text = "\n".join(line.rstrip() for line in lines)
-        (RESULTS / "growth.md").write_text(f"## Growth\n\n{text}\n", encoding="utf-8")
+        text = "\n".join(["## Growth", "", *lines, ""])
+        (RESULTS / "growth.md").write_text(text, encoding="utf-8")
 
 
-def measure(size: int) -> str:
+def measure(size: int) -> list[str]:
     """The row of one size."""
-    drawn = random.Random(size)
-    vocabulary = _words()
+    drawn, vocabulary = random.Random(size), _words()
     encoder = DrawnEncoder()
     with tempfile.TemporaryDirectory() as name:
         corpus, index = Path(name) / "corpus", Path(name) / "index"
@@ -114,22 +114,30 @@ def measure(size: int) -> str:
         note.write_text(note.read_text(encoding="utf-8") + "\nOne more line.\n", encoding="utf-8")
         edit = update_index(corpus, index, encoder)
         disk = sum(path.stat().st_size for path in index.rglob("*") if path.is_file())
-        before = _resident()
-        started = time.perf_counter()
-        store = open_store(index)
-        opened = time.perf_counter() - started
-        memory = _resident() - before
-        times = _searches(store, encoder, drawn, vocabulary)
-        started = time.perf_counter()
-        assert store.spellings
-        spelling = time.perf_counter() - started
+        # In a process of its own, whose memory is that of this index only.
+        command = [sys.executable, __file__, "--search", str(index)]
+        searched = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
     cells = (
-        *(f"{report.chunks:,}", f"{report.seconds:.1f}", f"{edit.seconds:.2f}", f"{opened:.2f}"),
-        *(f"{disk / report.chunks:,.0f}", f"{memory / report.chunks:,.0f}"),
+        *(f"{report.chunks:,}", f"{report.seconds:.1f}", f"{edit.seconds:.2f}"),
+        f"{disk / report.chunks:,.0f}",
+    )
+    return [*cells, searched.strip()]
+
+
+def search(index: Path) -> list[str]:
+    """The cells of what is measured in an index that is there."""
+    before, started = _resident(), time.perf_counter()
+    store = open_store(index)
+    opened, memory = time.perf_counter() - started, _resident() - before
+    times = _searches(store, DrawnEncoder(), random.Random(7), _words())
+    started = time.perf_counter()
+    store.spellings  # noqa: B018 (made when it is first asked for)
+    spelling = time.perf_counter() - started
+    return [
+        *(f"{opened:.2f}", f"{memory / len(store.chunks):,.0f}"),
         *(f"{np.quantile(times, share):.1f}" for share in (0.5, 0.95)),
         f"{spelling:.2f}",
-    )
-    return f"| {' | '.join(cells)} |"
+    ]
 
 
 def _searches(
@@ -168,8 +176,6 @@ def _note(drawn: random.Random, vocabulary: Sequence[str]) -> str:
 
 def _resident() -> int:
     """Bytes of memory that this process holds."""
-    import psutil
-
     return int(psutil.Process().memory_info().rss)
 
 

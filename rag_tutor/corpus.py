@@ -81,20 +81,23 @@ def read_document(folder: Path, document_id: str) -> Document:
 
     Raises CorpusError if the file is unreadable, too large or binary.
     """
-    path = resolve(folder, document_id, READABLE_SUFFIXES)
+    content = _content(folder, document_id)
     if is_converted(document_id):
-        return _read_converted(folder, document_id)
-    try:
-        if path.stat().st_size > MAX_NOTE_BYTES:
-            raise CorpusError(f"{document_id} is {_TOO_LARGE}")
-        content = path.read_bytes()
-    except OSError as error:
-        raise CorpusError(f"{document_id} can't be read: {error.strerror}.") from error
+        title = PurePosixPath(document_id).stem
+        return Document(document_id, title, content.decode("utf-8"), content_hash(content))
     try:
         text = decode(content) if len(content) > _CACHED_BYTES else _decode_once(content)
     except UnicodeError as error:
         raise CorpusError(f"{document_id} is not text. Save it as UTF-8 text.") from error
     return Document(document_id, _title(text, document_id), text, content_hash(content))
+
+
+def read_hash(folder: Path, document_id: str) -> str:
+    """The content hash of a note, which isn't decoded for it.
+
+    Raises CorpusError if the file is unreadable or too large.
+    """
+    return content_hash(_content(folder, document_id))
 
 
 def is_converted(document_id: str) -> bool:
@@ -185,7 +188,20 @@ def decode(content: bytes) -> str:
 _decode_once = functools.lru_cache(maxsize=128)(decode)
 
 
-def _read_converted(folder: Path, document_id: str) -> Document:
+def _content(folder: Path, document_id: str) -> bytes:
+    """The bytes of a note, or of the text that was made of it. Raises CorpusError."""
+    path = resolve(folder, document_id, READABLE_SUFFIXES)
+    if is_converted(document_id):
+        return _converted_content(folder, document_id)
+    try:
+        if path.stat().st_size > MAX_NOTE_BYTES:
+            raise CorpusError(f"{document_id} is {_TOO_LARGE}")
+        return path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{document_id} can't be read: {error.strerror}.") from error
+
+
+def _converted_content(folder: Path, document_id: str) -> bytes:
     failure = failure_path(folder, document_id)
     path = converted_path(folder, document_id)
     try:
@@ -194,13 +210,13 @@ def _read_converted(folder: Path, document_id: str) -> Document:
         if not _is_of_now(folder, document_id, path):
             raise CorpusError(f"{document_id} is not converted to text yet. Run: rag-tutor index")
         content = path.read_bytes()
-        text = content.decode("utf-8")
+        content.decode("utf-8")
     except (OSError, UnicodeError) as error:
         raise CorpusError(
             f"The converted text of {document_id} can't be read. Delete {path} and run: "
             "rag-tutor index"
         ) from error
-    return Document(document_id, PurePosixPath(document_id).stem, text, content_hash(content))
+    return content
 
 
 def _is_of_now(folder: Path, document_id: str, made: Path) -> bool:

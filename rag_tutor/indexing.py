@@ -9,7 +9,7 @@ any failure, the old one stays in use.
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,7 +20,7 @@ import numpy as np
 from rag_tutor import store
 from rag_tutor.chunking import CHUNKING_VERSION, SearchableText, chunk_document, searchable_text
 from rag_tutor.conversion import convert_missing
-from rag_tutor.corpus import Skipped, needs_conversion, read_document, scan_corpus
+from rag_tutor.corpus import Skipped, needs_conversion, read_document, read_hash, scan_corpus
 from rag_tutor.domain import Chunk, Document, Encoder, Vectors
 from rag_tutor.errors import CorpusError, IndexMissingError, StaleIndexError, TutorError
 from rag_tutor.weights import model_identity
@@ -32,6 +32,8 @@ _CHUNKING = f"version {CHUNKING_VERSION}, {MAX_CHUNK_TOKENS} tokens"
 _SLICE = 16
 
 Progress = Callable[[int, int], None]
+# The id and the content hash of a note.
+_Key = tuple[str, str]
 _Status = Literal["indexed", "changed", "new", "removed", "not readable"]
 _log = logging.getLogger(__name__)
 
@@ -79,11 +81,12 @@ class NoteState:
 
 @dataclass(frozen=True, slots=True)
 class _Rows:
-    """The chunks of a note, their vectors and, for each, those of its sentences."""
+    """The chunks of a note, their vectors and, for each, its words and those of its sentences."""
 
     chunks: Sequence[Chunk]
     vectors: Vectors
     sentences: Sequence[Vectors]
+    words: Sequence[Sequence[str]]
 
 
 def update_index(
@@ -125,8 +128,8 @@ def is_current(corpus: Path, index: Path, encoder_name: str) -> bool:
         return False
     if any(needs_conversion(corpus, name) for name in scan_corpus(corpus)[0]):
         return False
-    documents, _ = _read_all(corpus)
-    return {document.id: document.content_hash for document in documents} == old.manifest.documents
+    hashes, _, _ = _read_unknown(corpus, old.manifest.documents.items())
+    return hashes == old.manifest.documents
 
 
 def note_states(corpus: Path, index: Path) -> list[NoteState]:
@@ -134,7 +137,7 @@ def note_states(corpus: Path, index: Path) -> list[NoteState]:
 
     Raises CorpusError.
     """
-    documents, skipped = _read_all(corpus)
+    _, documents, skipped = _read_unknown(corpus, frozenset())
     old = _open_old(index)
     hashes = old.manifest.documents if old else {}
     chunks = Counter(chunk.document_id for chunk in old.chunks) if old else Counter[str]()
@@ -179,18 +182,15 @@ def _update(
     progress: Progress | None,
     started: float,
 ) -> IndexReport:
-    documents, skipped = _read_all(corpus)
-    if not documents:
-        raise CorpusError(_nothing_readable(corpus, skipped))
     old = _open_old(index)
     before = old.manifest.documents if old else {}
-    hashes = {document.id: document.content_hash for document in documents}
     known = {} if full else _reusable(old, encoder)
-    fresh = [document for document in documents if _key(document) not in known]
-    current = {_key(document) for document in documents}
-    past = [rows for key, rows in known.items() if key not in current]
+    hashes, fresh, skipped = _read_unknown(corpus, known.keys())
+    if not hashes:
+        raise CorpusError(_nothing_readable(corpus, skipped))
+    past = [rows for key, rows in known.items() if key not in hashes.items()]
     known |= _encode(fresh, encoder, _by_text(past), progress)
-    rows = [known[_key(document)] for document in documents]
+    rows = [known[key] for key in hashes.items()]
     if not any(row.chunks for row in rows):
         raise CorpusError(f"The notes in {corpus} hold no text. Write something into one of them.")
     if fresh or hashes != before:
@@ -204,7 +204,7 @@ def _update(
         chunks_after=sum(len(row.chunks) for row in rows),
     )
     report = IndexReport(
-        documents=len(documents),
+        documents=len(hashes),
         chunks=changes.chunks_after,
         added=len(changes.added),
         changed=len(changes.changed),
@@ -214,24 +214,35 @@ def _update(
         seconds=round(time.perf_counter() - started, 3),
         changes=changes,
     )
-    _log.info("index of %d notes, %d chunks, %d encoded", len(documents), report.chunks, len(fresh))
+    _log.info("index of %d notes, %d chunks, %d encoded", len(hashes), report.chunks, len(fresh))
     return report
 
 
-def _read_all(corpus: Path) -> tuple[list[Document], list[Skipped]]:
+def _read_unknown(
+    corpus: Path, known: Set[_Key]
+) -> tuple[dict[str, str], list[Document], list[Skipped]]:
+    """The content hashes of all notes with text, by name; those notes of them that aren't known,
+    for repairing text takes long; and what is passed over.
+    """
     names, skipped = scan_corpus(corpus)
-    documents = []
+    hashes: dict[str, str] = {}
+    documents: list[Document] = []
     for name in names:
         try:
+            content_hash = read_hash(corpus, name)
+            if (name, content_hash) in known:
+                hashes[name] = content_hash
+                continue
             document = read_document(corpus, name)
         except CorpusError as error:
             skipped.append(Skipped(name, str(error)))
             continue
         if document.text.strip():
+            hashes[name] = document.content_hash
             documents.append(document)
         else:
             skipped.append(Skipped(name, "empty"))
-    return documents, skipped
+    return hashes, documents, skipped
 
 
 def _encode(
@@ -239,7 +250,7 @@ def _encode(
     encoder: Encoder,
     known: Mapping[SearchableText, tuple[Vectors, Vectors]],
     progress: Progress | None,
-) -> dict[tuple[str, str], _Rows]:
+) -> dict[_Key, _Rows]:
     """The rows of some documents; a text that is `known` keeps its vectors."""
     max_tokens = min(MAX_CHUNK_TOKENS, encoder.max_tokens)
     chunks = [chunk_document(each, encoder.count_tokens, max_tokens) for each in documents]
@@ -264,10 +275,14 @@ def _encode(
             sentences[row] = part
     if progress:
         progress(len(order), len(order))
+    words = [content_words(text.text) for text in texts]
     starts = np.cumsum([0, *map(len, chunks)])
     return {
-        _key(document): _Rows(
-            own, vectors[start : start + len(own)], sentences[start : start + len(own)]
+        (document.id, document.content_hash): _Rows(
+            own,
+            vectors[start : start + len(own)],
+            sentences[start : start + len(own)],
+            words[start : start + len(own)],
         )
         for document, own, start in zip(documents, chunks, starts[:-1], strict=True)
     }
@@ -297,11 +312,11 @@ def _write(index: Path, encoder: Encoder, hashes: dict[str, str], rows: Sequence
         chunks,
         np.concatenate([row.vectors for row in rows]),
         [vectors for row in rows for vectors in row.sentences],
-        [content_words(searchable_text(chunk).text) for chunk in chunks],
+        [words for row in rows for words in row.words],
     )
 
 
-def _reusable(old: store.Store | None, encoder: Encoder) -> dict[tuple[str, str], _Rows]:
+def _reusable(old: store.Store | None, encoder: Encoder) -> dict[_Key, _Rows]:
     """What the old index holds of each note, by id and content hash, if it is of this kind."""
     kind = (encoder.name, encoder.dimension, _CHUNKING)
     if old is None or (old.manifest.encoder, old.manifest.dimension, old.manifest.chunking) != kind:
@@ -314,6 +329,7 @@ def _reusable(old: store.Store | None, encoder: Encoder) -> dict[tuple[str, str]
             [old.chunks[row] for row in own],
             old.vectors(own),
             [old.sentence_vectors(row) for row in own],
+            [old.words(row) for row in own],
         )
         for name, own in rows.items()
     }
@@ -326,10 +342,6 @@ def _open_old(index: Path) -> store.Store | None:
     except (IndexMissingError, StaleIndexError) as error:
         _log.info("building from nothing: %s", error)
         return None
-
-
-def _key(document: Document) -> tuple[str, str]:
-    return document.id, document.content_hash
 
 
 def _nothing_readable(corpus: Path, skipped: Sequence[Skipped]) -> str:

@@ -3,7 +3,7 @@ nothing of notes, models or questions.
 
     index/
       CURRENT            the name of the build in use; replaced in one step
-      builds/NAME/       manifest.json, chunks.jsonl, vectors.faiss, sentences.npz, bm25/
+      builds/NAME/       manifest.json, chunks.jsonl, vectors.faiss, sentences.npz, words.npz, bm25/
 
 A build is written whole under a new name before CURRENT names it, so that a crash leaves
 the old one in use. A store holds all it needs in memory: a build may be deleted under it.
@@ -19,7 +19,7 @@ import shutil
 import uuid
 from collections import Counter
 from collections.abc import Mapping, Sequence, Set
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,7 @@ from rag_tutor.domain import Chunk, Span, Vectors
 from rag_tutor.errors import IndexMissingError, StaleIndexError
 from rag_tutor.words import words
 
-FORMAT = 2
+FORMAT = 3
 _CURRENT = "CURRENT"
 _BUILDS = "builds"
 _BUILD_NAME = re.compile(r"[0-9a-f]{32}")
@@ -67,6 +67,8 @@ class Store:
         vectors: Any,
         sentences: NDArray[np.float16],
         sentence_starts: NDArray[np.int64],
+        words: NDArray[np.int32],
+        word_starts: NDArray[np.int64],
         bm25: bm25s.BM25,
     ) -> None:
         self.build = build
@@ -75,6 +77,8 @@ class Store:
         self._vectors = vectors
         self._sentences = sentences
         self._sentence_starts = sentence_starts
+        self._words = words
+        self._word_starts = word_starts
         self._bm25 = bm25
         self._places: dict[str, Span] = {}
         for row, chunk in enumerate(chunks):
@@ -106,6 +110,16 @@ class Store:
         """The vectors of a chunk's sentences: float32 of shape (sentences, dimension)."""
         start, end = self._sentence_starts[row : row + 2]
         return self._sentences[start:end].astype(np.float32)
+
+    def words(self, row: int) -> list[str]:
+        """The words of a chunk, as they were given when the index was written."""
+        start, end = self._word_starts[row : row + 2]
+        return [self._word_list[word] for word in self._words[start:end]]
+
+    @functools.cached_property
+    def _word_list(self) -> list[str]:
+        places = self._bm25.vocab_dict
+        return sorted(places, key=places.__getitem__)
 
     def rarity(self, word: str) -> float:
         """How much a word tells: minus the logarithm of the share of chunks that hold it."""
@@ -211,7 +225,16 @@ def _write(
     # The extra word keeps BM25 from failing on notes that hold no word at all.
     bm25.index([[*row, "\0"] for row in words], show_progress=False)
     bm25.save(folder / "bm25")
-    lines = (json.dumps(asdict(chunk), ensure_ascii=False) for chunk in chunks)
+    np.savez(
+        folder / "words.npz",
+        words=np.array([bm25.vocab_dict[word] for row in words for word in row], dtype=np.int32),
+        starts=np.cumsum([0, *map(len, words)], dtype=np.int64),
+    )
+    names = [field.name for field in fields(Chunk)]
+    lines = (
+        json.dumps({name: getattr(chunk, name) for name in names}, ensure_ascii=False)
+        for chunk in chunks
+    )
     (folder / "chunks.jsonl").write_text("\n".join(lines), encoding="utf-8")
     text = json.dumps(asdict(manifest), ensure_ascii=False, indent=1)
     (folder / "manifest.json").write_text(text, encoding="utf-8")
@@ -231,13 +254,19 @@ def _load(folder: Path) -> Store:
     bm25 = bm25s.BM25.load(folder / "bm25")
     with np.load(folder / "sentences.npz") as file:
         sentences, starts = file["vectors"], file["starts"]
-    rows = {len(chunks), vectors.ntotal, len(starts) - 1, bm25.scores["num_docs"]}
+    with np.load(folder / "words.npz") as file:
+        words, word_starts = file["words"], file["starts"]
+    rows = {len(chunks), vectors.ntotal, bm25.scores["num_docs"]}
+    rows |= {len(starts) - 1, len(word_starts) - 1}
     shapes = {(vectors.d,), sentences.shape[1:]}
-    if len(rows) != 1 or shapes != {(manifest.dimension,)} or starts[-1] != len(sentences):
+    is_whole = (starts[-1], word_starts[-1]) == (len(sentences), len(words))
+    if len(rows) != 1 or shapes != {(manifest.dimension,)} or not is_whole:
         raise ValueError("its files don't belong together")
     if not {chunk.document_id for chunk in chunks} <= manifest.documents.keys():
         raise ValueError("it holds chunks of unknown notes")
-    return Store(folder.name, manifest, chunks, vectors, sentences, starts, bm25)
+    return Store(
+        folder.name, manifest, chunks, vectors, sentences, starts, words, word_starts, bm25
+    )
 
 
 def _manifest(folder: Path) -> Manifest:

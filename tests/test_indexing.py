@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from rag_tutor.corpus import save_document
@@ -109,6 +110,10 @@ def test_only_the_changed_chunks_of_a_note_are_encoded(
     assert kept.chunks == anew.chunks
     assert (kept.vectors(rows) == anew.vectors(rows)).all()
     assert all((kept.sentence_vectors(row) == anew.sentence_vectors(row)).all() for row in rows)
+    assert [kept.words(row) for row in rows] == [anew.words(row) for row in rows]
+    for asked in ("sentence", "Napoleon emperor", "cell energy"):
+        words = content_words(asked)
+        assert (kept.bm25_scores(words) == anew.bm25_scores(words)).all()
 
 
 def test_a_renamed_note_is_not_encoded_again(
@@ -257,6 +262,12 @@ def nested(index: Path) -> None:
     (build_folder(index) / "manifest.json").write_text("[" * 100_000)
 
 
+def fewer_words(index: Path) -> None:
+    with np.load(build_folder(index) / "words.npz") as file:
+        words, starts = file["words"], file["starts"]
+    np.savez(build_folder(index) / "words.npz", words=words[:-1], starts=starts)
+
+
 def flipped_words(index: Path) -> None:
     path = build_folder(index) / "bm25" / "indices.csc.index.npy"
     path.write_bytes(b"\xff" + path.read_bytes()[1:])
@@ -284,6 +295,7 @@ def points_at_noise(index: Path) -> None:
         half_written,
         missing_chunks,
         no_words,
+        fewer_words,
         no_notes,
         unknown_notes,
         nested,
