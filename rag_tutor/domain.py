@@ -6,12 +6,14 @@ Document -> Chunk -> Passage -> Answer (of Citations) -> Turn, each wrapping the
 from collections.abc import Generator as PythonGenerator
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypedDict
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, TypedDict
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
-Vectors = NDArray[np.float32]
+# In quotation marks, as importing NumPy takes longer than all the rest of the package.
+Vectors: TypeAlias = "NDArray[np.float32]"
 TextStream = PythonGenerator[str, None, None]
 Span = tuple[int, int]
 Support = Literal["verbatim", "reworded", "quoted"]

@@ -144,7 +144,7 @@ def test_help_and_import_load_no_model_library() -> None:
         "import sys, rag_tutor, rag_tutor.__main__ as m\n"
         "try: m.main(['--help'])\n"
         "except SystemExit: pass\n"
-        "print(sorted({'torch', 'transformers', 'gradio', 'faiss'} & set(sys.modules)))"
+        "print(sorted({'numpy', 'torch', 'transformers', 'gradio', 'faiss'} & set(sys.modules)))"
     )
     run = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
