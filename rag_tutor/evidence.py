@@ -95,6 +95,11 @@ def leads(
     return not scores or max(scores) >= ranked[0].score - _LEADING
 
 
+def near_best(ranked: Sequence[Evidence]) -> list[Evidence]:
+    """The evidence that answers nearly as well as the best one, best first."""
+    return [item for item in ranked if item.score >= ranked[0].score - _LEADING]
+
+
 def _is_far(passage: Passage, passages: Sequence[Passage]) -> bool:
     return passage.score < max(each.score for each in passages) - _FAR_PASSAGE
 

@@ -42,6 +42,13 @@ _OPEN_SUBJECT = re.compile(
     re.IGNORECASE,
 )
 _IN_ORDER = 0.5
+# What goes on from a sentence before it.
+_GOING_ON = re.compile(
+    r"(?:on the other hand|(?:in|by) contrast|in addition|as a result|for (?:example|instance)"
+    r"|similarly|likewise|furthermore|moreover|additionally|however|instead|thus|therefore|hence"
+    r"|consequently|conversely|finally|then|next|again|also|and|but|or|so|nor|otherwise)\b",
+    re.IGNORECASE,
+)
 
 _OPENING = re.compile(
     r"\A(?:(?:by contrast|instead|however|so|then)\b,?"
@@ -305,6 +312,14 @@ def _needs_heading(chunk: Chunk, quote: str) -> bool:
     sentence = plain_text(LIST_MARK.sub("", quote, count=1))
     label = _LABEL.match(sentence)
     return is_name and bool(_OPEN_SUBJECT.match(sentence, label.end() if label else 0))
+
+
+def stands_alone(citation: Citation) -> bool:
+    """Whether a cited sentence tells what it is about, and needn't follow another one."""
+    sentence = plain_text(LIST_MARK.sub("", citation.quote, count=1))
+    label = _LABEL.match(sentence)
+    begins = label.end() if label else 0
+    return not (_OPEN_SUBJECT.match(sentence, begins) or _GOING_ON.match(sentence, begins))
 
 
 def _statement(number: int, passage: Passage, span: Span) -> _Statement:

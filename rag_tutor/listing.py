@@ -6,7 +6,7 @@ The items of a long list stand in chunks of their own, of which a search finds s
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import groupby, takewhile
 
@@ -26,6 +26,7 @@ _STRUCTURAL = re.compile(
 _SECTION = re.compile(r"#+ (?!\d)")
 # On one line, code and formulas would be others.
 _BLOCK = re.compile(r"```|~~~|\$\$")
+_NAMED = re.compile(r"[^.:]{1,60}:\s")
 # With more words than these, a list is longer than one reads: its names must do.
 _MOST_WORDS, _MOST_OWN_WORDS = 200, 60
 # With fewer words, the line above a list is a label.
@@ -131,8 +132,8 @@ def best_listing(
 ) -> Listing | None:
     """The list that answers a question best: by the reader's logit, by the passages that stand in
     its section, the first counting most, and by whether its heading names what is asked for. A list
-    for which their sum isn't above 0 is no answer; sections without numbers come last, which are
-    rather the parts of an explanation.
+    for which their sum isn't above 0 is no answer, nor is one of which a single item is asked for;
+    sections without numbers come last, which are rather the parts of an explanation.
     """
     readings = reader.read(question, [_outline(each) for each in listings], [()] * len(listings))
     asked = set(content_words(question)) - _ASKING
@@ -148,9 +149,23 @@ def best_listing(
     scored = [
         (score - _SECTIONS_PENALTY * all(_SECTION.match(item.text) for item in each.items), each)
         for score, each in fitting
-        if score > 0
+        if score > 0 and not _is_about_an_item(asked, each)
     ]
     return max(scored, key=lambda pair: pair[0])[1] if scored else None
+
+
+def _is_about_an_item(asked: Set[str], listing: Listing) -> bool:
+    """Whether what is asked for is named by one item, and by nothing above the list."""
+    above = {word for title in listing.heading for word in content_words(title)}
+    names = [set(content_words(_name(item))) for item in listing.items]
+    return any(sum(word in name for name in names) == 1 for word in asked - above)
+
+
+def _name(item: Item) -> str:
+    """What an item is called: all of a title, or what stands before the colon."""
+    first = item.text.split("\n", 1)[0]
+    found = _NAMED.match(plain_text(LIST_MARK.sub("", first)))
+    return label_of(first) or (found[0] if found else "")
 
 
 def _section(chunks: Sequence[Chunk], chunk: Chunk, heading: tuple[str, ...]) -> tuple[Chunk, ...]:

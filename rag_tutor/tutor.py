@@ -35,8 +35,8 @@ from rag_tutor.domain import (
     Turn,
 )
 from rag_tutor.errors import StaleIndexError
-from rag_tutor.evidence import Evidence, leads, rank_evidence, select_evidence
-from rag_tutor.grounding import Grounding, closest_headings, prompt
+from rag_tutor.evidence import Evidence, leads, near_best, rank_evidence, select_evidence
+from rag_tutor.grounding import Grounding, closest_headings, prompt, stands_alone
 from rag_tutor.listing import Listing, best_listing, listings_around
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Query, Retrieval, Weights, retrieve
 from rag_tutor.spelling import corrected
@@ -249,11 +249,9 @@ class Tutor:
                 return
         ranked = rank_evidence(question, passages, found.sentences, store.rarity)
         generator = self._generator()
-        said: list[Citation] = []
-        best = _citation(ranked[0], passages) if ranked else None
-        if best and generator.knows_the_task and not any(each.holds(best) for each in listings):
-            yield leading_part(grounding.with_repetitions(best))
-            said.append(best)
+        said = _lead(ranked, passages, listings) if generator.knows_the_task else []
+        for citation in said:
+            yield leading_part(grounding.with_repetitions(citation))
         if length == "short" and said:
             return
         messages = _fitting_prompt(question, passages[:_WRITTEN_FROM], history, generator)
@@ -409,6 +407,15 @@ def _listed(
 
 def _citation(item: Evidence, passages: Sequence[Passage]) -> Citation:
     return Citation(item.number, passages[item.number - 1], item.start, item.end, "quoted")
+
+
+def _lead(
+    ranked: Sequence[Evidence], passages: Sequence[Passage], listings: Sequence[Listing]
+) -> list[Citation]:
+    """The best sentence that can be an answer's first, if there is one: not an item of a list."""
+    near = (_citation(each, passages) for each in near_best(ranked))
+    first = next(filter(stands_alone, near), None)
+    return [first] if first and not any(each.holds(first) for each in listings) else []
 
 
 def _quoted(

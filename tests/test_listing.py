@@ -234,6 +234,22 @@ def test_the_section_that_is_named_after_what_is_asked_goes_first() -> None:
     assert listing.heading[-1] == "Kinds of rock"
 
 
+@pytest.mark.parametrize(
+    ("question", "is_answer"),
+    [
+        ("Which signs tell minerals apart?", True),
+        ("Which two things does the streak of a mineral tell?", False),
+        ("What signs of hardness are there?", False),
+    ],
+)
+def test_a_list_of_which_one_item_is_asked_for_is_no_answer(question: str, is_answer: bool) -> None:
+    chunks = chunks_of(NOTE)
+    found = tuple(Passage(chunk, 0.5, ("dense",)) for chunk in chunks)
+    listings = listings_around(found, lambda _: chunks)
+    signs = [each for each in listings if each.heading[-1] == "Look at these signs"]
+    assert bool(best_listing(question, signs, found, WordReader())) is is_answer
+
+
 def test_a_list_that_would_lack_a_sub_heading_is_none() -> None:
     long = " ".join(["Magma cools below the ground, and crystals grow in it."] * 40)
     note = (

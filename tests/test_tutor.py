@@ -342,6 +342,17 @@ def test_a_short_answer_of_a_trained_generator_is_the_best_sentence(make_tutor: 
     assert generator.prompts == []
 
 
+def test_a_sentence_that_needs_the_one_before_does_not_lead_an_answer(
+    make_tutor: MakeTutor, corpus: Path, index: Path
+) -> None:
+    needy = "This made Caesar ruler of Gaul, of Rome and of Egypt."
+    save_document(corpus, "caesar.md", f"# War\n\nCaesar crossed the Rubicon. {needy}\n")
+    update_index(corpus, index, HashedEncoder())
+    answer = ask(make_tutor(trained_to_quote()), "What made Caesar ruler of Gaul, Rome and Egypt?")
+    assert needy in answer.text
+    assert not answer.text.startswith(needy)
+
+
 def test_an_item_of_a_list_does_not_lead_an_answer(
     make_tutor: MakeTutor, corpus: Path, index: Path
 ) -> None:
