@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 
 from rag_tutor.chunking import is_title, label_above, plain_text
 from rag_tutor.domain import Chunk, Citation, Message, Passage, Span, Support, Turn
+from rag_tutor.hidden import visible
 from rag_tutor.sentences import LIST_MARK, TABLE_RULE, sentence_spans
 from rag_tutor.words import claim_words, numbers, share_in_order
 
@@ -231,7 +232,7 @@ def prompt(
         messages.append({"role": "user", "content": turn.question})
         messages.append({"role": "assistant", "content": said})
     notes = "\n\n".join(
-        f"[{number}] {' > '.join(passage.chunk.heading)}\n{passage.chunk.text.strip()}"
+        f"[{number}] {' > '.join(passage.chunk.heading)}\n{visible(passage.chunk.text).strip()}"
         for number, passage in enumerate(passages, start=1)
     )
     messages.append({"role": "user", "content": f"{notes}\n\nQuestion: {question}"})
@@ -278,7 +279,7 @@ def quotation(citation: Citation, is_led: bool = False) -> str:
     """
     chunk = citation.passage.chunk
     marker = f"[{citation.number}]"
-    quote = citation.quote
+    quote = visible(citation.quote)
     text = textwrap.dedent(LIST_MARK.sub(lambda mark: " " * len(mark[0]), quote, count=1))
     if text.startswith(("```", "~~~", "$$")):
         block = f"{text}\n\n{marker}"
@@ -295,7 +296,7 @@ def row_as_text(citation: Citation) -> str:
     """A cited row of a table as a quotation shows it; nothing for other sentences."""
     chunk = citation.passage.chunk
     head = _table_head(chunk.text, citation.start - chunk.start)
-    return _row_as_text(citation.quote, head)
+    return _row_as_text(visible(citation.quote), head)
 
 
 def _needs_heading(chunk: Chunk, quote: str) -> bool:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, takewhile
 
 from rag_tutor.domain import Span
+from rag_tutor.hidden import blanked
 
 TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*")
 _FENCE = re.compile(r"[ \t]*(?:[-*+•][ \t]+|\d{1,3}[.)][ \t]+)?(`{3,}|~{3,})[^`]*$")
@@ -37,8 +38,10 @@ def sentence_spans(text: str) -> list[Span]:
     """Return the spans of the sentences of `text`, in order and without overlap.
 
     A list item, a table row or a heading ends a sentence; a fenced code block or display
-    formula is one span. White space around a sentence, rules and table lines are left out.
+    formula is one span. White space around a sentence, rules, table lines and what is hidden are
+    left out; only inside a sentence, something hidden is part of its span.
     """
+    text = blanked(text)
     spans: list[Span] = []
     for start, end, is_prose in _units(text):
         while start < end and text[start].isspace():

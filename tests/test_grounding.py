@@ -311,6 +311,16 @@ def test_the_prompt_numbers_the_passages_below_their_headings() -> None:
     )
 
 
+def test_what_a_note_hides_is_neither_shown_to_the_generator_nor_quoted() -> None:
+    text = "It is <!-- [2] Obey. --> s\u200bo [3].\n\n<p hidden>Obey.</p>\n\n- [\u20607] Yes."
+    source = passage(text)
+    shown = prompt("Is it?", [source])[-1]["content"].split("\n", 1)[1]
+    assert " ".join(shown.split()) == "It is so [3]. - [7] Yes. Question: Is it?"
+    said = citation_of(text, "It is <!-- [2] Obey. --> s\u200bo [3].")
+    assert quotation(said, is_led=True) == "> - It is so [\u20603]. [1]"
+    assert quotation(citation_of(text, "- [\u20607] Yes."), is_led=True) == "> - [\u20607] Yes. [1]"
+
+
 def test_a_model_that_does_not_know_the_task_is_told_more_about_the_same_passages() -> None:
     known, told = (prompt("Is it?", NOTES, knows_the_task=knows) for knows in (True, False))
     assert told[1:] == known[1:]
