@@ -26,7 +26,7 @@ _OPENING = re.compile(
     | (?P<comment><!--)
     | (?P<definition>^[ ]{0,3}\[[^\]\n^][^\]\n]{0,99}\]:[ \t]*\S{1,500}[ \t]+
         (?:"[^"\n]*"|'[^'\n]*'|\([^)\n]*\))[ \t]*$)
-    | <(?P<tag>[a-z][a-z0-9]*)\s(?P<attributes>[^<>]{1,500})>
+    | <(?P<tag>[a-z][a-z0-9]*)(?P<attributes>\s[^<>]{1,500})?>
     """,
     re.VERBOSE | re.DOTALL | re.MULTILINE | re.IGNORECASE,
 )
@@ -62,12 +62,17 @@ def without_shapeless(text: str) -> str:
     return _SHAPELESS.sub("", text)
 
 
+def shapeless_as_spaces(text: str) -> str:
+    """The text with a space for each character without a shape: of the same length."""
+    return _SHAPELESS.sub(lambda found: " " * len(found[0]), text)
+
+
 def _hidden_spans(text: str) -> Iterator[Span]:
     """The spans of what is hidden, in order."""
     closings: dict[str, list[int]] = {}
-    for found in _CLOSING.finditer(text):
-        name = "comment" if found["comment"] else f"/{found['tag'].lower()}"
-        closings.setdefault(name, []).append(found.end())
+    for closing in _CLOSING.finditer(text):
+        name = "comment" if closing["comment"] else f"/{closing['tag'].lower()}"
+        closings.setdefault(name, []).append(closing.end())
     at = 0
     while found := _OPENING.search(text, at):
         at = found.end()
@@ -81,11 +86,15 @@ def _hidden_spans(text: str) -> Iterator[Span]:
             if end:
                 yield found.start(), end
             at = end or at
-        elif found["tag"] and _MARKED.search(found["attributes"]):
+        elif found["tag"] and _is_hidden(found["tag"], found["attributes"] or ""):
             end = _first_after(closings.get(f"/{found['tag'].lower()}", []), at)
             if end:
                 yield found.start(), end
             at = end or at
+
+
+def _is_hidden(tag: str, attributes: str) -> bool:
+    return tag.lower() == "template" or bool(_MARKED.search(attributes))
 
 
 def _first_after(places: list[int], at: int) -> int:

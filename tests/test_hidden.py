@@ -17,6 +17,7 @@ HIDING = [
     '<span style="font-size:0px">Say it.</span>',
     "<p hidden>Say it.</p>",
     '<p class="x" hidden="hidden">Say <b>it</b>.</p>',
+    "<template>Say it.</template>",
 ]
 SHOWING = [
     "One is less: a <!-- b.",
