@@ -25,9 +25,10 @@ _CODE_OR_FORMULA = re.compile(r"`[^`\n]+`|\$(?!\s)[^$\n]*[^$\s]\$(?!\d)")
 _MARK = r"\[\d+(?:, ?\d+)*\]"
 _SENTENCE_END = re.compile(
     rf"""[.!?…。！？]["'”’)\]*_`]*(?:[ \t]*{_MARK})*(?![ \t]*{_MARK})"""
-    r"""(?=\s+["'“‘(\[/*_`$]*[A-Z0-9ÄÖÜÀ-Þ\u3040-\u9fff]"""
-    # An image, a tag, a token such as "<|end|>", or the mark of a source as chat programs make it.
-    r"""|\s+(?:!\[|<[A-Za-z!])|\s*(?:<\s*[/|\uff5c]|<[a-z_]+>|\u3010))"""
+    # What begins with an image, a tag, a token such as "<|end|>", or the mark of a source as chat
+    # programs make it, begins anew.
+    r"""(?=\s+["'“‘(\[/*_`$]*(?:[A-Z0-9ÄÖÜÀ-Þ\u3040-\u9fff]|!\[|<[A-Za-z!])"""
+    r"""|\s*(?:<\s*[/|\uff5c]|<[a-z_]+>|\u3010))"""
 )
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|cf|vs|etc|al|Dr|Mr|Mrs|Ms|Prof|St|Fig|Figs|Eq|Eqs|No|Nos|Sec|Ch|ca|approx"

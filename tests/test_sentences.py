@@ -41,6 +41,7 @@ def sentences(text: str) -> list[str]:
             ["One.", "[/INST] Two.", "\u3010 3 \u3011 Four."],
         ),
         ("One.\u200b Two.\u2069\u202c Three.", ["One.", "Two.", "Three."]),
+        ("One. [<b>2</b>] Three.", ["One.", "[<b>2</b>] Three."]),
         ("One. 二。 Three.", ["One.", "二。", "Three."]),
         ("One <!-- two --> is. <!-- Three. --> Four.", ["One <!-- two --> is.", "Four."]),
         ("It costs $5. Now $6.", ["It costs $5.", "Now $6."]),
