@@ -29,8 +29,11 @@ _PATIENCE_SECONDS = 180.0
 _CONTEXT_TOKENS = 4096
 _MAX_MESSAGE = 200
 _MAX_OFFERED = 10
-# What ends a turn in the templates of common models; see _as_data.
-_CONTROL = re.compile(r"<(?=\||/?s>|(?:start|end)_of_turn>)|\[(?=/?INST\])")
+# What begins or ends a turn or a text in the templates of common models; see _as_data.
+_CONTROL = re.compile(
+    r"<(?=[|\uff5c]|/?s>|(?:start|end)_of_turn>|(?:bos|eos|BOS_TOKEN|EOS_TOKEN)>|</?SYS>>)"
+    r"|\[(?=/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])"
+)
 
 
 class ServedModel:

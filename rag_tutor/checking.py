@@ -19,6 +19,7 @@ from rag_tutor.grounding import (
     escape_markers,
     quotation,
 )
+from rag_tutor.hidden import visible, without_shapeless
 from rag_tutor.sentences import LIST_MARK, sentence_spans
 
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
@@ -53,7 +54,7 @@ def checked_parts(pieces: Iterator[str], grounding: Grounding) -> Iterator[Part]
     said: set[str] = set()
     lead, failures = "", 0
     for sentence in _sentences(pieces):
-        sentence = _VERDICT.sub(lambda found: found[1].upper(), sentence)
+        sentence = _VERDICT.sub(lambda found: found[1].upper(), without_shapeless(sentence))
         bare = bare_sentence(sentence)
         if bare.endswith(":"):
             lead = bare
@@ -111,9 +112,9 @@ def listed_parts(
     """
     above = f"{escape_markers(heading).rstrip(':?')}:\n\n"
     if lead:
-        above = f"{escape_markers(' '.join(lead.quote.split()))} [{lead.number}]\n\n"
+        above = f"{escape_markers(' '.join(visible(lead.quote).split()))} [{lead.number}]\n\n"
     for citation in citations:
-        item = escape_markers(_item(citation.quote))
+        item = escape_markers(_item(visible(citation.quote)))
         if names_only and (name := _NAME.match(item)):
             item = name[0].rstrip(": ").replace(":**", "**")
         cited = (lead, citation) if lead else (citation,)

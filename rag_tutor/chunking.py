@@ -17,10 +17,11 @@ from markdown_it.tree import SyntaxTreeNode
 from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from rag_tutor.domain import Chunk, Document, Span
+from rag_tutor.hidden import blanked, visible
 from rag_tutor.sentences import LIST_MARK, sentence_spans
 
 # To be raised when chunks, their sentences or their searchable text change: an index holds all.
-CHUNKING_VERSION = 2
+CHUNKING_VERSION = 3
 # Bounds a chunk where tokens don't: a tokenizer may read a page without spaces as one word.
 MAX_CHUNK_CHARACTERS = 2_400
 _MAX_LABEL_WORDS = 6
@@ -71,8 +72,9 @@ class _Section:
 def chunk_document(document: Document, count_tokens: CountTokens, max_tokens: int) -> list[Chunk]:
     """Cut a document into chunks that don't overlap, in the order of the text.
 
-    Each line with text is in a chunk, or is a heading in the path of the chunks below it
-    (which keeps 160 characters of a heading, and the innermost ones where many don't fit).
+    Each line with text that isn't hidden is in a chunk, or is a heading in the path of the chunks
+    below it (which keeps 160 characters of a heading, and the innermost ones where many don't fit).
+    What is hidden is in none, or whole between what a chunk shows.
     The `searchable_text` of a chunk takes at most `max_tokens` as `count_tokens` counts them.
     """
     cutter = _Cutter(document, count_tokens, max_tokens)
@@ -134,7 +136,10 @@ def _headings(section: _Section, depth: int) -> Iterator[Heading]:
 
 
 def plain_text(text: str) -> str:
-    """Markdown without the signs that only draw it: emphasis, table rules, link addresses."""
+    """Markdown without the signs that only draw it, emphasis, table rules, link addresses, and
+    without what it hides.
+    """
+    text = visible(text)
     text = re.sub(r"^[ \t]*\|?[ \t]*:?-{2,}[-|: \t]*$", "", text, flags=re.MULTILINE)
     text = _without_links(text)
     text = re.sub(r"\*\*|`(?!``)(?<!``)", "", text)
@@ -191,7 +196,7 @@ def _indent(line: str) -> int:
 
 def clean_heading(line: str) -> str:
     """A heading as a person would say it: no Markdown signs, no leading number, 160 characters."""
-    text = _without_links(line[: 8 * _MAX_HEADING_CHARACTERS])
+    text = _without_links(visible(line)[: 8 * _MAX_HEADING_CHARACTERS])
     text = re.sub(r"^[\s>]*#{1,6}\s+", "", text)
     text = re.sub(r"[*_`]+", "", text)
     text = re.sub(r"^\s*\d{1,3}[.)]\s+", "", text)
@@ -208,6 +213,8 @@ class _Cutter:
 
     def __init__(self, document: Document, count_tokens: CountTokens, max_tokens: int) -> None:
         self.document = document
+        self.shown = blanked(document.text)
+        self.hides = self.shown != document.text
         self.count_tokens = count_tokens
         self.max_tokens = max_tokens
         self.line_starts = [0]
@@ -256,9 +263,9 @@ class _Cutter:
             chunk_size=max(room, 1),
             length_function=self.count_tokens,
         )
-        for start, end in _bounded(self.document.text, span):
+        for start, end in _bounded(self.shown, span):
             # With separators kept and nothing stripped, the parts add up to the text again.
-            for part in splitter.split_text(self.document.text[start:end]):
+            for part in splitter.split_text(self._text((start, end))):
                 yield from self._halve((start, start + len(part)), path)
                 start += len(part)
 
@@ -286,9 +293,15 @@ class _Cutter:
 
     def _fits(self, path: tuple[str, ...], span: Span) -> bool:
         text = self._text(span)
-        if len(text) > MAX_CHUNK_CHARACTERS:
+        if len(text) - self._hidden(span) > MAX_CHUNK_CHARACTERS:
             return False
         return self.count_tokens(_join(path, text)) <= self.max_tokens
+
+    def _hidden(self, span: Span) -> int:
+        """How many characters of a span are hidden."""
+        if not self.hides:
+            return 0
+        return sum(map(str.__ne__, self._text(span), self.document.text[slice(*span)]))
 
     def _shorten(self, path: tuple[str, ...]) -> tuple[str, ...]:
         """Leave at least half of the tokens to the text: drop the outermost headings first."""
@@ -299,18 +312,18 @@ class _Cutter:
         return path
 
     def _text(self, span: Span) -> str:
-        return self.document.text[span[0] : span[1]]
+        return self.shown[span[0] : span[1]]
 
     def _span(self, first: int, last: int) -> Span:
         return self.line_starts[first], min(self.line_starts[last], len(self.document.text))
 
     def _chunk(self, path: tuple[str, ...], span: Span) -> Iterator[Chunk]:
         start, end = span
-        text = self.document.text[start:end]
+        text = self.shown[start:end]
         start += len(text) - len(text.lstrip())
-        text = text.strip()
-        if text:
-            yield Chunk(self.document.id, path, start, start + len(text), text)
+        end = start + len(text.strip())
+        if start < end:
+            yield Chunk(self.document.id, path, start, end, self.document.text[start:end])
 
 
 def _join(path: tuple[str, ...], text: str) -> str:
@@ -342,6 +355,7 @@ def _bounded(text: str, span: Span) -> Iterator[Span]:
 
 def _outline(text: str) -> _Section:
     """The sections of a text, as a tree below a root without a title."""
+    text = blanked(text)
     lines = text.split("\n")
     stack = [_Section(0, "")]
     blocks = _blocks(text)

@@ -8,6 +8,7 @@ from collections.abc import Sequence, Set
 
 from rag_tutor.domain import Reader, Turn
 from rag_tutor.errors import ConversationError
+from rag_tutor.hidden import without_shapeless
 from rag_tutor.words import content_words, words
 
 MAX_QUESTION_CHARACTERS = 2_000
@@ -42,8 +43,11 @@ _GOES_ON = re.compile(
 
 
 def check_question(question: str) -> str:
-    """Return the question without white space around it. Raises ConversationError."""
-    question = question.strip()
+    """Return the question without white space around it and characters without a shape.
+
+    Raises ConversationError.
+    """
+    question = without_shapeless(question).strip()
     if not question:
         raise ConversationError("The question is empty. Type a question about your notes.")
     if len(question) > MAX_QUESTION_CHARACTERS:

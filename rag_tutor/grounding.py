@@ -4,7 +4,8 @@ written, quotes the notes; knows nothing of models or of how passages are found.
 A written sentence counts as supported if one sentence of one passage, with the headings and the
 label above it, holds all of its words, its numbers whole, most of them in the same order, and is
 negated if it is. A word of a heading may be added, but not take the place of what the sentence
-speaks of.
+speaks of; and a written sentence begins where a clause does, as what "Say that …" or "It is a myth
+that …" goes on with isn't said.
 That can be checked without a model, and errs on the side of quoting.
 """
 
@@ -13,9 +14,11 @@ import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 
 from rag_tutor.chunking import is_title, label_above, plain_text
 from rag_tutor.domain import Chunk, Citation, Message, Passage, Span, Support, Turn
+from rag_tutor.hidden import visible
 from rag_tutor.sentences import LIST_MARK, TABLE_RULE, sentence_spans
 from rag_tutor.words import claim_words, numbers, share_in_order
 
@@ -49,6 +52,12 @@ _GOING_ON = re.compile(
     r"|consequently|conversely|finally|then|next|again|also|and|but|or|so|nor|otherwise)\b",
     re.IGNORECASE,
 )
+# Behind these a clause may begin that stands by itself, as it doesn't behind "He denied that".
+_CLAUSE_END = re.compile(
+    r"[,;.!?()|\u2013\u2014]|\b(?:but|because|while|whereas|so|which|then)\b",
+    re.IGNORECASE,
+)
+_OPENING_WORDS = JOINING - frozenset(claim_words("say says said mean called"))
 
 _OPENING = re.compile(
     r"\A(?:(?:by contrast|instead|however|so|then)\b,?"
@@ -95,14 +104,16 @@ _EARLIER_CHARACTERS = 300
 class _Statement:
     """A sentence of a passage; `context` are the words of its headings, label and table head.
 
-    The first of its words are those of its label, as in "Definition: …". Of a row of a table that
-    compares several things, `columns` are the words of each one's name and cell.
+    The first of its words are those of its label, as in "Definition: …"; `openings` are the places
+    of those that a clause may begin with. Of a row of a table that compares several things,
+    `columns` are the words of each one's name and cell.
     """
 
     citation: Citation
     text: str
     words: tuple[str, ...]
     label_words: int
+    openings: frozenset[int]
     context: frozenset[str]
     columns: tuple[tuple[frozenset[str], frozenset[str]], ...]
 
@@ -130,6 +141,14 @@ class _Statement:
             return 0.0
         in_order = share_in_order(own, self.words)
         return in_order if in_order >= _IN_ORDER and _agrees(claim, self.text) else 0.0
+
+    def begins_with(self, claim: str) -> bool:
+        """Whether a claim leaves out nothing before it that its first clause depends on."""
+        own = [word for word in claim_words(claim) if word in self.words]
+        if share_in_order(own, self.words) < 1:
+            return min(map(self.words.index, own)) in self.openings
+        starts = (at for at in self.openings if self.words[at : at + 1] == (own[0],))
+        return any(share_in_order(own, self.words[at:]) == 1 for at in starts)
 
     def _leaves_room(self, own: set[str]) -> bool:
         """Whether a claim of these words leaves out none before or between them, whose place a word
@@ -167,7 +186,7 @@ class Grounding:
         least = 1 if LIST_MARK.match(sentence) else _MIN_WORDS
         if len(claim_words(claim)) < least or claim.endswith((":", "?")):
             return ()
-        best = self._supporting(claim)
+        best = self._supporting(claim, is_part=bool(LIST_MARK.match(sentence)))
         claimed = [number for number in claimed_numbers(sentence) if number in best]
         chosen = claimed or list(best)[:1]
         if not chosen:
@@ -178,15 +197,18 @@ class Grounding:
     def with_repetitions(self, citation: Citation) -> Citation:
         """A quoted sentence with the other places where the same statement stands."""
         claim = _claim(citation.quote)
-        also = _elsewhere(claim, self._supporting(claim), [citation.number])
+        also = _elsewhere(claim, self._supporting(claim, is_part=True), [citation.number])
         return replace(citation, also=also)
 
-    def _supporting(self, claim: str) -> dict[int, Citation]:
-        """Of each passage that supports a claim the sentence that does so best, best first."""
+    def _supporting(self, claim: str, is_part: bool) -> dict[int, Citation]:
+        """Of each passage that supports a claim the sentence that does so best, best first. What
+        is no sentence may be a part of one.
+        """
         best: dict[int, tuple[float, Citation]] = {}
         for each in self._statements:
             support, number = each.support(claim), each.citation.number
-            if support > best.get(number, (0.0,))[0]:
+            is_better = support > best.get(number, (0.0,))[0]
+            if is_better and (is_part or each.begins_with(claim)):
                 kind: Support = "verbatim" if support == 1 else "reworded"
                 best[number] = support, replace(each.citation, support=kind)
         ranked = sorted(best, key=lambda number: -best[number][0])
@@ -238,7 +260,7 @@ def prompt(
         messages.append({"role": "user", "content": turn.question})
         messages.append({"role": "assistant", "content": said})
     notes = "\n\n".join(
-        f"[{number}] {' > '.join(passage.chunk.heading)}\n{passage.chunk.text.strip()}"
+        f"[{number}] {' > '.join(passage.chunk.heading)}\n{visible(passage.chunk.text).strip()}"
         for number, passage in enumerate(passages, start=1)
     )
     messages.append({"role": "user", "content": f"{notes}\n\nQuestion: {question}"})
@@ -256,7 +278,7 @@ def without_markers(text: str) -> str:
 
 def bare_sentence(text: str) -> str:
     """A written sentence without its markers and the mark of a list item."""
-    return LIST_MARK.sub("", without_markers(text).strip(), count=1)
+    return LIST_MARK.sub("", f"{without_markers(text).strip()} ", count=1).strip()
 
 
 def escape_markers(text: str) -> str:
@@ -285,7 +307,7 @@ def quotation(citation: Citation, is_led: bool = False) -> str:
     """
     chunk = citation.passage.chunk
     marker = f"[{citation.number}]"
-    quote = citation.quote
+    quote = visible(citation.quote)
     text = textwrap.dedent(LIST_MARK.sub(lambda mark: " " * len(mark[0]), quote, count=1))
     if text.startswith(("```", "~~~", "$$")):
         block = f"{text}\n\n{marker}"
@@ -302,7 +324,7 @@ def row_as_text(citation: Citation) -> str:
     """A cited row of a table as a quotation shows it; nothing for other sentences."""
     chunk = citation.passage.chunk
     head = _table_head(chunk.text, citation.start - chunk.start)
-    return _row_as_text(citation.quote, head)
+    return _row_as_text(visible(citation.quote), head)
 
 
 def _needs_heading(chunk: Chunk, quote: str) -> bool:
@@ -334,9 +356,25 @@ def _statement(number: int, passage: Passage, span: Span) -> _Statement:
         f"{above} {text}",
         tuple(claim_words(text)),
         len(claim_words(label[0])) if label else 0,
+        _openings(text),
         frozenset(claim_words(above)),
         _columns(chunk.text[slice(*span)], head),
     )
+
+
+def _openings(text: str) -> frozenset[int]:
+    """The places, among the words of a sentence, of those that a clause may begin with."""
+    mark = LIST_MARK.match(text)
+    label = _LABEL.match(text, mark.end() if mark else 0)
+    places, at = {0}, 0
+    if label and len(label[0].split()) <= _MOST_NAME_WORDS:
+        places.add(len(claim_words(text[: label.end()])))
+    for clause in _CLAUSE_END.split(text):
+        own = claim_words(clause)
+        joining = len(list(takewhile(_OPENING_WORDS.__contains__, own)))
+        places.update(range(at, at + joining + 1))
+        at += len(own)
+    return frozenset(places)
 
 
 def _claim(sentence: str) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from itertools import accumulate, takewhile
 
 from rag_tutor.domain import Span
+from rag_tutor.hidden import blanked, shapeless_as_spaces
 
 TABLE_RULE = re.compile(r"[ \t]*\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*")
 _FENCE = re.compile(r"[ \t]*(?:[-*+•][ \t]+|\d{1,3}[.)][ \t]+)?(`{3,}|~{3,})[^`]*$")
@@ -23,8 +24,11 @@ _RULE = re.compile(r"[ \t]*(?:[-*_=][ \t]*){3,}")
 _CODE_OR_FORMULA = re.compile(r"`[^`\n]+`|\$(?!\s)[^$\n]*[^$\s]\$(?!\d)")
 _MARK = r"\[\d+(?:, ?\d+)*\]"
 _SENTENCE_END = re.compile(
-    rf"""[.!?…]["'”’)\]*_`]*(?:[ \t]*{_MARK})*(?![ \t]*{_MARK})"""
-    r"""(?=\s+["'“‘(\[*_`$]*[A-Z0-9ÄÖÜÀ-Þ])"""
+    rf"""[.!?…。！？]["'”’)\]*_`]*(?:[ \t]*{_MARK})*(?![ \t]*{_MARK})"""
+    # What begins with an image, a tag, a token such as "<|end|>", or the mark of a source as chat
+    # programs make it, begins anew.
+    r"""(?=\s+["'“‘(\[/*_`$]*(?:[A-Z0-9ÄÖÜÀ-Þ\u3040-\u9fff]|!\[|<[A-Za-z!])"""
+    r"""|\s*(?:<\s*[/|\uff5c]|<[a-z_]+>|\u3010))"""
 )
 _ABBREVIATION = re.compile(
     r"(?:\b(?:e\.g|i\.e|cf|vs|etc|al|Dr|Mr|Mrs|Ms|Prof|St|Fig|Figs|Eq|Eqs|No|Nos|Sec|Ch|ca|approx"
@@ -37,8 +41,10 @@ def sentence_spans(text: str) -> list[Span]:
     """Return the spans of the sentences of `text`, in order and without overlap.
 
     A list item, a table row or a heading ends a sentence; a fenced code block or display
-    formula is one span. White space around a sentence, rules and table lines are left out.
+    formula is one span. White space around a sentence, rules, table lines and what is hidden are
+    left out; only inside a sentence, something hidden is part of its span.
     """
+    text = shapeless_as_spaces(blanked(text))
     spans: list[Span] = []
     for start, end, is_prose in _units(text):
         while start < end and text[start].isspace():

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from markdown_it import MarkdownIt
 
 from rag_tutor.chunking import headings
 from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
@@ -210,6 +211,30 @@ def test_only_web_links_can_be_clicked() -> None:
     page = Page(passage_html("[a](https://a.org) [b](#b) [c](other.md)", []))
     assert [link.get("href") for link in page.attributes("a")] == ["https://a.org", None, None]
     assert page.attributes("a")[0]["rel"] == "noopener noreferrer"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("[a](https://a.org) [b](mailto:b@c.d)", "a b"),
+        ("[more](#ask) [old](#edit-0)", "more old"),
+        ("[cells](cells.md)", "cells"),
+        ("[x](javascript:alert(1))", "x"),
+        ("[x](javascript:alert((1)))", "[x](javascript:alert((1)))"),
+        ("[x]( javascript:alert)", "[x]( javascript:alert)"),
+        ("[x](<data:text/html,x>)", "x"),
+        ("f[i](x)", "f[i](x)"),
+        ("[7](https://a.org)", "[7](https://a.org)"),
+        ("[x][y]\n\n[y]: javascript:alert", "[x][y]\n[y]: javascript:alert"),
+    ],
+)
+def test_of_an_answer_too_only_web_links_can_be_clicked(text: str, shown: str) -> None:
+    viewer = MarkdownIt("commonmark")
+    viewer.validateLink = lambda _: True  # type: ignore[method-assign]
+    page = Page(viewer.render(answer_markdown(turn(text, "It does."), 0)))
+    assert page.text.strip() == shown
+    addresses = [str(link["href"]) for link in page.attributes("a")]
+    assert all(address.startswith(("https://", "mailto:")) for address in addresses)
 
 
 def test_a_marker_links_to_the_passage_of_its_own_turn() -> None:

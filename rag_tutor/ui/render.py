@@ -23,6 +23,9 @@ _ANSWER_PARTS = re.compile(
     | \\\((?P<inline>[^\n]+?)\\\)
     | (?<![\w$\\])\$(?P<dollar>(?=[^\s$])(?:\\.|[^$`\\\n])*(?<!\s))\$(?![\w$])
     | \[(?P<number>\d{1,3})\]
+    | \[(?P<label>[^\[\]\n<$`!]{1,200})\]
+      \((?!https?://|mailto:)(?=[^()\s]*[.\#:/])(?:[^()\n]|\([^()\n]*\)){1,500}\)
+    | (?P<address>\]\((?!https?://|mailto:)|\]:)
     | (?P<image>!\[)
     | (?P<tag><)
     """,
@@ -190,7 +193,14 @@ def _answer_part(match: re.Match[str], turn_id: int, waiting: dict[int, list[Cit
         # Markers stand in the order of the citations: each is of its own sentence.
         own = waiting.get(int(match["number"]), [])
         citation = own.pop() if len(own) > 1 else own[0] if own else None
-        return _citation_link(turn_id, citation) if citation else match[0]
+        shown = (
+            f"&#91;{match['number']}&#93;"  # behind brackets of its own, an address makes a link
+        )
+        return _citation_link(turn_id, citation) if citation else shown
+    if match["label"]:
+        return match["label"]  # as in a passage, only web links can be clicked
+    if match["address"]:
+        return f"]&#{ord(match['address'][1])};"
     if match["image"]:
         return "!&#91;"
     if match["tag"]:
