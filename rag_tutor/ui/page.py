@@ -17,6 +17,7 @@ from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, travers
 from starlette.middleware import Middleware
 
 from rag_tutor.config import Settings
+from rag_tutor.conversation import is_unicode
 from rag_tutor.conversion import MAX_FILE_BYTES
 from rag_tutor.domain import Encoder, Generator
 from rag_tutor.errors import TutorError
@@ -116,20 +117,34 @@ def build_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> gr.Blocks:
 
 
 class _Page(gr.Blocks):
-    """Takes only uploaded files: Gradio itself would fetch one that is named by a web address."""
+    """Refuses what no page sends before anything is done with it.
 
-    async def preprocess_data(
+    Gradio itself would fetch a file that is named by a web address; a text with half a pair of
+    characters can be neither kept, searched for nor sent back.
+    """
+
+    async def process_api(
         self, block_fn: Any, inputs: list[Any], *rest: Any, **named: Any
-    ) -> Any:
-        """Refuse such inputs of an event before anything is done with them."""
-        traverse(inputs, _require_upload, is_file_obj_with_meta)
-        return await super().preprocess_data(block_fn, inputs, *rest, **named)
+    ) -> dict[str, Any]:
+        """Do what an event asks for, if it can be used."""
+        event = named.get("event_data")
+        traverse([inputs, event and event._data], _refuse, _is_refused)
+        return await super().process_api(block_fn, inputs, *rest, **named)
 
 
-def _require_upload(file: dict[str, Any]) -> None:
-    if is_http_url_like(str(file["path"])):
-        message = "Upload the file itself: nothing is fetched from other hosts."
-        raise gr.Error(message, print_exception=False)
+def _is_refused(value: Any) -> bool:
+    if isinstance(value, str):
+        return not is_unicode(value)
+    return bool(is_file_obj_with_meta(value) and is_http_url_like(value["path"]))
+
+
+def _refuse(value: str | dict[str, Any]) -> None:
+    message = (
+        "This text holds signs that are no valid Unicode. Type it again."
+        if isinstance(value, str)
+        else "Upload the file itself: nothing is fetched from other hosts."
+    )
+    raise gr.Error(message, print_exception=False)
 
 
 def _model_change(tutor: Tutor, live: LiveIndex) -> ModelChange:
