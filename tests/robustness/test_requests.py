@@ -31,6 +31,7 @@ CALLS = 2_000 if os.environ.get("ROBUSTNESS") == "full" else 300
 SEED = 20_261
 PLANTED = "the-secret-beside-the-notes"
 ESCAPED = "escaped-from-the-corpus"  # in each name that leads out of the corpus
+OUTSIDE = f"../{ESCAPED}.md"
 TMP = "/tmp"  # noqa: S108 - nothing is written there
 CONVERSATION = "0123456789abcdef" * 2
 # What no response may hold: files that aren't notes, the environment, the program's own insides.
@@ -44,7 +45,7 @@ FORBIDDEN = (
 TEXTS = [
     *("", " ", "What is a meander?", "rivers.md", "volcanoes.md", CONVERSATION, "short"),
     *("x" * 200_000, "word " * 20_000, "\ud800", "a\udfffb.md", "\0", "\x1b[2J\x07", "\u202e.md"),
-    *("link.md", "linked/inside.md", "linked/new.md", f"../{ESCAPED}.md", f"{TMP}/{ESCAPED}.md"),
+    *("link.md", "linked/inside.md", "linked/new.md", OUTSIDE, f"{TMP}/{ESCAPED}.md"),
     *(f"..\\{ESCAPED}.md", f"x/../../{ESCAPED}.md", f"rivers.md/{ESCAPED}.md", f"~/{ESCAPED}.md"),
     *("%2e%2e%2fsecret.md", ".rag-tutor/trash/1/x.md", ".hidden.md", "con.md", "x" * 300 + ".md"),
     *(f"0:{CONVERSATION}:x", f"-1:{CONVERSATION}:x", f"x:{CONVERSATION}:", "' OR 1=1 --", '"*"'),
@@ -185,20 +186,21 @@ def test_requests_that_no_page_makes_do_no_harm(target: Target) -> None:
 
 def test_texts_that_no_student_types_are_answered(target: Target) -> None:
     """Whatever stands in a box or in what the script sends, an event says what is wrong with it."""
-    told = target.server.log.stat().st_size
+    told, before = target.server.log.stat().st_size, _outside(target)
     chance = random.Random(SEED + 1)
     failed: list[str] = []
     types = {each["id"]: each["type"] for each in target.config["components"]}
     for event in target.events:
         if "radio" in [types[number] for number in event["inputs"]]:
             continue  # takes no text
-        for text in ["\0", "9" * 30, "\ud800", "../../x.md", *chance.sample(_texts(target), 3)]:
+        for text in ["\0", "9" * 30, "\ud800", OUTSIDE, *chance.sample(_texts(target), 3)]:
             status, body = target.send(_event_call(target, event, text))
             # Gradio's status for what is told to the student.
             is_told = status == 500 and "no valid Unicode" in body
             if status != 200 and not (is_told and not is_unicode(text)):
                 failed.append(f"{event['api_name']} of {text[:50]!r}: {body[:300]}")
     assert failed == []
+    assert _outside(target) == before
     log = target.server.log.read_text(encoding="utf-8", errors="replace")[told:]
     assert "Traceback" not in log, log[:5_000]
 
@@ -246,10 +248,21 @@ def test_nothing_is_fetched_for_an_event(target: Target) -> None:
 
 
 def _calls(target: Target) -> Iterator[Call]:
-    """Each event once with too little, then by chance; in CALLS of all."""
+    """Each event with too little, each file by each route that serves some, then by chance."""
     chance = random.Random(SEED)
     made = [_body(event["id"], [], None, "none") for event in target.events]
     yield from (Call("POST", "/gradio_api/run/predict", body) for body in made)
+    component = "/gradio_api/custom_component/html/client/component/"
+    routes = (
+        "/gradio_api/file=",
+        "/gradio_api/file/",
+        "/static/",
+        "/assets/",
+        "/svelte/",
+        component,
+    )
+    files = [f"{route}{place}" for route in routes for place in _files(target)]
+    yield from (Call("GET", path) for path in files)
     kinds = (
         _event_by_chance,
         _event_by_chance,
@@ -260,7 +273,7 @@ def _calls(target: Target) -> Iterator[Call]:
         _uploaded,
         _other,
     )
-    left = CALLS - len(made)
+    left = CALLS - len(made) - len(files)
     while left > 0:
         for call in chance.choice(kinds)(target, chance):
             yield call
@@ -309,26 +322,32 @@ def _path(target: Target, chance: random.Random) -> list[Call]:
 
 
 def _places(target: Target) -> list[str]:
-    secret = str(target.folder / "secret.md")
-    up = "../" * 12
-    plain = [secret, "/etc/passwd", f"{up}etc/passwd", f"{up}{secret}", "/proc/self/environ"]
-    plain += [str(target.server.corpus / "link.md"), str(target.server.corpus / "linked/inside.md")]
-    plain += [
-        f"{target.folder}/uploads/../secret.md",
-        f"file://{secret}",
-        f"/{secret}",
-        "../secret.md",
-    ]
-    plain += [f"http://127.0.0.1:{target.server.port}/config", str(target.server.log)]
+    """Where there is what must not be read, in plain words and as it may be disguised."""
+    plain = _files(target)
     encoded = [quote(each, safe="") for each in plain]
     dotted = [each.replace("../", "%2e%2e%2f") for each in plain]
     windows = [each.replace("/", "\\") for each in plain]
     return [*plain, *encoded, *dotted, *windows, *(quote(each) for each in encoded)]
 
 
+def _files(target: Target) -> list[str]:
+    secret, up = str(target.folder / "secret.md"), "../" * 12
+    return [
+        *(secret, "/etc/passwd", f"{up}etc/passwd", f"{up}{secret}", "/proc/self/environ"),
+        *(f"{target.server.corpus}/{name}" for name in ("link.md", "linked/inside.md")),
+        *(
+            f"{target.folder}/uploads/../secret.md",
+            f"file://{secret}",
+            f"/{secret}",
+            "../secret.md",
+        ),
+        *(f"http://127.0.0.1:{target.server.port}/config", str(target.server.log)),
+    ]
+
+
 def _uploaded(target: Target, chance: random.Random) -> list[Call]:
     """A file with a name of the worst kind."""
-    names = [f"../{ESCAPED}.md", f"{TMP}/{ESCAPED}.md", f"..\\{ESCAPED}.md", "n\0.md", "x" * 300]
+    names = [OUTSIDE, f"{TMP}/{ESCAPED}.md", f"..\\{ESCAPED}.md", "n\0.md", "x" * 300]
     names += ["", ".", "..", ".hidden.md", "link.md", "linked/inside.md", "con.md", "a\r\nb.md"]
     name = chance.choice([*names, *_texts(target)])[:3_000].replace('"', "")
     kind = chance.choice(["multipart/form-data", "multipart/form-data; boundary=", ""])
@@ -387,7 +406,7 @@ def _detail(target: Target, chance: random.Random) -> Any:
 
 
 def _value(target: Target, chance: random.Random) -> Any:
-    file = {"meta": {"_type": "gradio.FileData"}, "orig_name": f"../{ESCAPED}.md"}
+    file = {"meta": {"_type": "gradio.FileData"}, "orig_name": OUTSIDE}
     place = chance.choice(_places(target))
     files = [file | {"path": place}, file | {"path": "x", "url": place}, file | {"path": 1}]
     nested: Any = []
