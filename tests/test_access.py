@@ -38,11 +38,13 @@ def password_file(tmp_path: Path) -> Path:
 
 def client(rules: list[Rule], address: str = ADDRESS, of: str = "10.0.0.1") -> TestClient:
     async def answer(request: Request) -> PlainTextResponse:
+        if request.url.path == "/failing":
+            raise ValueError("what a note says")
         return PlainTextResponse("notes")
 
     route = Route("/{path:path}", answer, methods=["GET", "POST"])
     app = Starlette(routes=[route], middleware=[Middleware(Guard, rules)])
-    return TestClient(app, base_url=address, client=(of, 50_000))
+    return TestClient(app, base_url=address, client=(of, 50_000), raise_server_exceptions=False)
 
 
 def logged_in(user: str, password: str) -> dict[str, str]:
@@ -98,7 +100,7 @@ def test_a_login_that_cannot_be_used_is_told_in_one_line(
 
 def test_only_the_right_password_opens(password_file: Path) -> None:
     settings = Settings(host=ANYWHERE, auth=f"ada:{password_file}")
-    rules = rules_for(settings.host, login_for(settings))
+    rules = rules_for(login_for(settings))
     pages = client(rules)
     assert pages.get("/", headers=logged_in("ada", "grün und lang ")).text == "notes"
     wrong = [
@@ -127,11 +129,19 @@ def test_a_password_file_from_windows_is_read(tmp_path: Path) -> None:
     path = tmp_path / "password"
     path.write_bytes(b"\xef\xbb\xbfpw\r\n")
     login = login_for(Settings(auth=f"ada:{path}"))
-    assert client(rules_for("127.0.0.1", login)).get("/", headers=logged_in("ada", "pw")).is_success
+    assert client(rules_for(login)).get("/", headers=logged_in("ada", "pw")).is_success
+
+
+def test_with_a_login_the_server_may_have_any_name(password_file: Path) -> None:
+    rules = rules_for(login_for(Settings(auth=f"ada:{password_file}")))
+    pages = client(rules, address="https://notes.example")
+    assert pages.get("/", headers=logged_in("ada", "grün und lang ")).is_success
+    assert pages.get("/").status_code == 401
+    assert client(rules_for(None), address="https://notes.example").get("/").status_code == 400
 
 
 def test_passwords_cannot_be_tried_without_end(password_file: Path) -> None:
-    rules = rules_for(ANYWHERE, login_for(Settings(auth=f"ada:{password_file}")))
+    rules = rules_for(login_for(Settings(auth=f"ada:{password_file}")))
     guessing, right = client(rules), logged_in("ada", "grün und lang ")
     codes = [guessing.get("/", headers=logged_in("ada", str(n))).status_code for n in range(40)]
     assert codes[:20] == [401] * 20
@@ -159,7 +169,7 @@ def test_passwords_cannot_be_tried_without_end(password_file: Path) -> None:
     ],
 )
 def test_other_sites_can_ask_for_nothing(method: str, headers: dict[str, str], status: int) -> None:
-    response = client(rules_for("127.0.0.1", None)).request(method, CALL, headers=headers)
+    response = client(rules_for(None)).request(method, CALL, headers=headers)
     assert response.status_code == status
     assert response.headers["cross-origin-resource-policy"] == "same-origin"
 
@@ -170,12 +180,21 @@ def test_other_sites_can_ask_for_nothing(method: str, headers: dict[str, str], s
 )
 def test_a_link_of_another_site_can_be_followed(method: str, into: str, status: int) -> None:
     headers = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": into}
-    pages = client(rules_for("127.0.0.1", None))
+    pages = client(rules_for(None))
     assert pages.request(method, "/?chat=0", headers=headers).status_code == status
 
 
+def test_a_failure_is_told_without_what_failed_and_with_the_headers() -> None:
+    failed = client(rules_for(None)).get("/failing")
+    assert failed.status_code == 500
+    assert failed.text.startswith("This can't be answered")
+    assert "note" not in failed.text
+    assert failed.headers["x-content-type-options"] == "nosniff"
+    assert "default-src 'self'" in failed.headers["content-security-policy"]
+
+
 def test_calls_without_end_are_slowed_down_and_files_are_not() -> None:
-    rules = rules_for("127.0.0.1", None)
+    rules = rules_for(None)
     flooding = client(rules)
     assert all(flooding.post(CALL).is_success for _ in range(300))
     while (refused := flooding.post(CALL)).is_success:
@@ -216,7 +235,7 @@ def test_clients_without_end_take_no_memory_without_end() -> None:
 
 
 def test_what_is_too_large_is_refused_before_it_is_read() -> None:
-    pages = client(rules_for("127.0.0.1", None))
+    pages = client(rules_for(None))
 
     def status(path: str, headers: dict[str, str]) -> int:
         return pages.post(path, headers=headers).status_code
@@ -230,6 +249,6 @@ def test_what_is_too_large_is_refused_before_it_is_read() -> None:
 
 @pytest.mark.parametrize("path", ["file=http://a.example/x", "file=HTTPS:/a", "proxy=http://a/x"])
 def test_nothing_is_fetched_from_other_hosts(path: str) -> None:
-    refused = client(rules_for("127.0.0.1", None)).get(f"/gradio_api/{path}")
+    refused = client(rules_for(None)).get(f"/gradio_api/{path}")
     assert refused.status_code == 403
     assert "fetches nothing" in refused.text

@@ -62,7 +62,7 @@ _HEADERS = {
 }
 _OTHER_HOST = (
     "Invalid host header: this server answers only to the computer it runs on. "
-    "To reach it by another name or through a proxy, start it with --host and --auth."
+    "To reach it by another name or through a proxy, start it with --auth."
 )
 _OTHER_SITE = "Refused: another web site asked for this. Open the pages by their own address."
 _TOO_OFTEN = "Too many requests from this computer. Wait a moment and try again."
@@ -70,6 +70,10 @@ _TOO_MANY_GUESSES = "Too many wrong passwords from this computer. Wait a minute 
 _NOT_LOGGED_IN = "Log in with the user and the password that the server was started with."
 _TOO_LARGE = "Refused: larger than {} MB. Send less at a time."
 _NO_LENGTH = "Refused: the length of what is sent must be told first (Content-Length)."
+_FAILED = (
+    "This can't be answered: no page asks for it like this, or the program has a defect. "
+    "Its window tells more."
+)
 _NOT_FETCHED = "Refused: this server fetches nothing from other hosts."
 
 
@@ -82,9 +86,12 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
+        is_answered = False
 
         async def with_headers(message: Message) -> None:
+            nonlocal is_answered
             if message["type"] == "http.response.start":
+                is_answered = True
                 MutableHeaders(scope=message).update(_HEADERS)
             await send(message)
 
@@ -92,7 +99,13 @@ class Guard:
         if scope["type"] in ("http", "websocket"):
             request = HTTPConnection(scope)
             app = next(filter(None, (rule(request) for rule in self.rules)), app)
-        await app(scope, receive, with_headers)
+        try:
+            await app(scope, receive, with_headers)
+        except Exception:
+            # Else Starlette answers, without the headers; it still writes the log.
+            if scope["type"] == "http" and not is_answered:
+                await _refused(500, _FAILED)(scope, receive, with_headers)
+            raise
 
 
 class Login:
@@ -170,10 +183,14 @@ def login_for(settings: Settings) -> Login | None:
     )
 
 
-def rules_for(host: str, login: Login | None) -> list[Rule]:
-    """What a request has to pass on a server that listens on such a host, in this order."""
+def rules_for(login: Login | None) -> list[Rule]:
+    """What a request has to pass, in this order.
+
+    Where there is a log-in, the server may have any name: a browser sends the password to none but
+    the one it was typed for.
+    """
     return [
-        *([only_this_computer] if is_loopback(host) else []),
+        *([] if login else [only_this_computer]),
         only_own_site,
         limited_pace(Allowance(_CALLS_A_SECOND, _CALLS_AT_ONCE)),
         *([login] if login else []),

@@ -74,7 +74,7 @@ def serve(settings: Settings) -> None:
             theme=_theme(),
             css_paths=[_FOLDER / f"{name}.css" for name in _STYLES],
             js=_scripts(),
-            app_kwargs={"middleware": [Middleware(Guard, rules_for(settings.host, login))]},
+            app_kwargs={"middleware": [Middleware(Guard, rules_for(login))]},
         )
     except OSError as error:
         raise TutorError(

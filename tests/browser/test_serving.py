@@ -69,7 +69,7 @@ def test_only_requests_to_this_computer_are_answered(
         assert "microphone=()" in response.headers["permissions-policy"]
         assert "set-cookie" not in response.headers
     if status == 400:
-        assert "start it with --host and --auth" in response.text
+        assert "start it with --auth" in response.text
 
 
 def test_nothing_is_answered_without_the_login(closed_server: Server) -> None:

@@ -84,6 +84,8 @@ class Target:
                     connection.putheader(name, value)
                 connection.endheaders(call.body)
                 response = connection.getresponse()
+                is_preflight = call.method == "OPTIONS"  # Gradio answers these before anything
+                assert is_preflight or response.headers["X-Content-Type-Options"], call
                 if response.status != 429:
                     return response.status, _read(response, call.path)
                 time.sleep(int(response.headers["Retry-After"]))
