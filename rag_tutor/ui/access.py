@@ -31,7 +31,7 @@ from rag_tutor.errors import SettingsError
 # Says why a request is refused, or None.
 Rule = Callable[[HTTPConnection], Response | None]
 
-# The timers and scripts of a page make about 2 calls a second, and 20 while it loads.
+# A page makes some 10 calls while it loads, then 1 a second, and 10 a second where text is typed.
 _CALLS_A_SECOND = 30.0
 _CALLS_AT_ONCE = 300
 _GUESSES_A_SECOND = 0.5
