@@ -87,6 +87,12 @@ def _parser() -> argparse.ArgumentParser:
     serve = add("serve", _serve, "Serve the chat and the notes as a web page.")
     serve.add_argument("--host", default=default.host, help="address to listen on")
     serve.add_argument("--port", type=_port, default=default.port, help="port to listen on")
+    serve.add_argument(
+        "--auth",
+        metavar="USER:PASSWORD_FILE",
+        default=default.auth,
+        help="ask for a log-in; the file's first line is the password",
+    )
     for command in (serve, feedback):
         command.add_argument(
             "--conversations",
@@ -243,6 +249,7 @@ def serve(settings: Settings) -> None:
     from rag_tutor import ui
     from rag_tutor.corpus import scan_corpus
 
+    ui.require_login(settings)
     ui.require_free_port(settings)
     scan_corpus(settings.corpus)
     _warn_of_sending(settings)

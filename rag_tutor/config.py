@@ -27,7 +27,8 @@ class Settings:
     """Plain values. A model is a hub id, a folder, or the default's name; the generator may be
     a server's, ADDRESS#MODEL.
 
-    Without `conversations`, they are in a file of their own for each corpus.
+    Without `conversations`, they are in a file of their own for each corpus. `auth` is the
+    log-in to the pages, USER:PASSWORD_FILE, or "" for none.
     """
 
     corpus: Path = Path("corpus")
@@ -38,6 +39,7 @@ class Settings:
     answer_length: AnswerLength = "normal"
     host: str = "127.0.0.1"
     port: int = 7860
+    auth: str = ""
     conversations: Path | None = None
 
     @property

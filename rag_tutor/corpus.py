@@ -36,6 +36,7 @@ _REPAIR = ftfy.TextFixerConfig(
     normalization=None,
     explain=False,
 )
+_UNSEEN = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _BOMS = (
     (b"\xef\xbb\xbf", "utf-8"),
     (b"\xff\xfe", "utf-16-le"),
@@ -155,7 +156,7 @@ def create_document(folder: Path, document_id: str, text: str) -> None:
 
     Names that differ in case only are one name, as they are on Windows and macOS.
     """
-    path = resolve(folder, document_id, NOTE_SUFFIXES)
+    path = resolve_new(folder, document_id, NOTE_SUFFIXES)
     if is_taken(path):
         raise CorpusError(f"There is a note named {document_id} already.")
     save_document(folder, document_id, text)
@@ -300,6 +301,7 @@ def resolve(folder: Path, document_id: str, suffixes: Set[str]) -> Path:
     if (
         pure.as_posix() != document_id  # one note, one name: no "./a.md", no "a//b.md"
         or "\0" in document_id
+        or _printable(document_id) != document_id
         or "\\" in document_id
         or pure.is_absolute()
         or any(part.startswith(".") for part in pure.parts)
@@ -311,6 +313,17 @@ def resolve(folder: Path, document_id: str, suffixes: Set[str]) -> Path:
             f"ends in {', '.join(sorted(suffixes))}."
         )
     return path
+
+
+def resolve_new(folder: Path, document_id: str, suffixes: Set[str]) -> Path:
+    """The file for a name that is given now.
+
+    Raises CorpusError as `resolve` does, and for signs that would mislead whoever lists the files
+    in a terminal or reads the name from right to left.
+    """
+    if _UNSEEN.search(document_id):
+        raise CorpusError(f"{document_id!r} holds signs that can't be seen. Type another name.")
+    return resolve(folder, document_id, suffixes)
 
 
 def _is_inside(path: Path, folder: Path) -> bool:

@@ -21,6 +21,7 @@ from rag_tutor.corpus import (
     is_converted,
     is_taken,
     resolve,
+    resolve_new,
 )
 from rag_tutor.errors import CorpusError
 
@@ -53,7 +54,7 @@ def rename_note(folder: Path, document_id: str, new_name: str) -> str:
         raise CorpusError("Type a new name for the note first.")
     if PurePosixPath(new_name).suffix.lower() not in kinds:
         new_name += ending
-    new = resolve(folder, new_name, kinds)
+    new = resolve_new(folder, new_name, kinds)
     is_other_case_only = new.parent == old.parent and new.name.casefold() == old.name.casefold()
     # Where case counts, the other spelling may be another note.
     is_same = is_other_case_only and (not new.exists() or new.samefile(old))

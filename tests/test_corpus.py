@@ -159,6 +159,7 @@ def test_a_new_note_can_be_saved_in_a_new_folder(corpus: Path) -> None:
         "note.exe",
         "",
         "a\0.md",
+        "half a character \ud800.md",
     ],
 )
 def test_names_that_lead_out_of_the_corpus_are_refused(corpus: Path, name: str) -> None:
@@ -184,6 +185,14 @@ def test_a_new_note_replaces_none(corpus: Path) -> None:
             create_document(corpus, name, "new")
     create_document(corpus, "new.md", "new")
     assert read_document(corpus, "new.md").text == "new"
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J.md", "a\nb.md", "\u202egpj.md", "a\0.md"])
+def test_a_new_note_has_no_signs_in_its_name_that_mislead(corpus: Path, name: str) -> None:
+    with pytest.raises(CorpusError, match="signs that can't be seen") as refused:
+        create_document(corpus, name, "new")
+    assert str(refused.value).isprintable()
+    assert scan_corpus(corpus)[0] == ["biology.md", "history.txt"]
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_renamed_pdf_is_not_converted_again(corpus: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["history.txt", "HISTORY.TXT", "../out.md", ".hidden.md", " ", "a/"]
+    "name", ["history.txt", "HISTORY.TXT", "../out.md", ".hidden.md", " ", "a/", "a\x1b[2J.md"]
 )
 def test_a_name_that_is_taken_or_none_is_refused(corpus: Path, name: str) -> None:
     before = scan_corpus(corpus)

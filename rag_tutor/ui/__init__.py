@@ -9,11 +9,21 @@ from rag_tutor.errors import TutorError
 
 
 def serve(settings: Settings) -> None:
-    """Serve the pages until interrupted. Raises TutorError if the port can't be used."""
+    """Serve the pages until interrupted.
+
+    Raises TutorError if the port or the log-in can't be used.
+    """
     from rag_tutor.ui.page import serve as serve_pages  # Gradio takes seconds to import
 
     require_free_port(settings)
     serve_pages(settings)
+
+
+def require_login(settings: Settings) -> None:
+    """Raise TutorError if the log-in can't be used, or other computers could do without one."""
+    from rag_tutor.ui.access import login_for  # needs the server's libraries
+
+    login_for(settings)
 
 
 def require_free_port(settings: Settings) -> None:

@@ -257,7 +257,7 @@ class Events:
             turns = self.desk.answering.turns(conversation)
             ids = [each.id for each in turns]
             if int(event.turn) not in ids:
-                return {}
+                return {parts.status: _message(_ANSWER_GONE, failed=True)}
             at = ids.index(int(event.turn))
             return {
                 parts.editing: ids[at],

@@ -5,22 +5,19 @@ nothing of what the pages do.
 import os
 import threading
 from collections.abc import Callable
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 # Read when Gradio and the libraries below it are imported.
 os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio as gr
-from starlette.datastructures import Headers
+from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
 from starlette.middleware import Middleware
-from starlette.responses import PlainTextResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag_tutor.config import Settings
+from rag_tutor.conversation import is_unicode
 from rag_tutor.conversion import MAX_FILE_BYTES
 from rag_tutor.domain import Encoder, Generator
 from rag_tutor.errors import TutorError
@@ -28,38 +25,33 @@ from rag_tutor.live import LiveIndex
 from rag_tutor.switching import ModelChange
 from rag_tutor.tutor import Tutor, open_tutor
 from rag_tutor.ui import notes_html
+from rag_tutor.ui.access import Guard, login_for, rules_for
 from rag_tutor.ui.chat import chat_page
 from rag_tutor.ui.notes import CHIP_SCRIPT, notes_page
 from rag_tutor.ui.settings import settings_page
 
 _FOLDER = Path(__file__).parent
 _SECONDS_BETWEEN_LOOKS = 1.0
+_UPLOAD_SECONDS = 3600  # an uploaded file that became no note is deleted then
 # The first is shared; each page has its own.
 _STYLES = ("base", "chat", "history", "notes", "settings")
 _SCRIPTS = ("base", "chat", "notes", "settings")
 _HEADER = (
     '<header id="brand"><span class="logo" aria-hidden="true"></span><h1>RAG Tutor</h1></header>'
 )
-# Whatever a note may hold, the browser itself asks no other host for anything.
-_POLICY = (
-    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; "
-    "style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
-    "object-src 'none'; base-uri 'self'; form-action 'none'; frame-ancestors 'self'"
-)
-_REFUSED = (
-    "Invalid host header: this server answers only to the computer it runs on. "
-    "To reach it by another name or through a proxy, start it with --host."
-)
 
 
 def serve(settings: Settings) -> None:
     """Serve the pages until the process is interrupted; print the address when ready.
 
-    Raises TutorError if the port can't be used.
+    Raises TutorError if the port or the log-in can't be used.
     """
+    login = login_for(settings)
     # Gradio asks its own address whether it is up, which no proxy of a network can answer.
     for name in ("NO_PROXY", "no_proxy"):
-        os.environ[name] = ",".join(filter(None, [os.environ.get(name), settings.host]))
+        os.environ[name] = ",".join(
+            filter(None, [os.environ.get(name), settings.host, "localhost"])
+        )
     tutor = open_tutor(settings)
     live = LiveIndex(tutor)
     page = build_page(tutor, settings, live)
@@ -82,13 +74,15 @@ def serve(settings: Settings) -> None:
             theme=_theme(),
             css_paths=[_FOLDER / f"{name}.css" for name in _STYLES],
             js=_scripts(),
-            app_kwargs={"middleware": _middleware(settings.host)},
+            app_kwargs={"middleware": [Middleware(Guard, rules_for(login))]},
         )
     except OSError as error:
         raise TutorError(
             f"Can't listen on {settings.host}, port {settings.port}: {error}. "
             "Choose another with --host and --port."
         ) from error
+    if login:
+        login.started.set()
     print(f"RAG Tutor is ready: http://{host}:{settings.port}", flush=True)
     live.start()
     threading.Thread(target=_warm_up, args=(tutor,), daemon=True).start()
@@ -97,7 +91,12 @@ def serve(settings: Settings) -> None:
 
 def build_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> gr.Blocks:
     """The whole page, not served yet."""
-    page = gr.Blocks(title="RAG Tutor", analytics_enabled=False, fill_width=True)
+    page = _Page(
+        title="RAG Tutor",
+        analytics_enabled=False,
+        fill_width=True,
+        delete_cache=(_UPLOAD_SECONDS, _UPLOAD_SECONDS),
+    )
     with page:
         gr.HTML(_HEADER)
         shown = notes_html.chip_html(live.state)
@@ -117,6 +116,37 @@ def build_page(tutor: Tutor, settings: Settings, live: LiveIndex) -> gr.Blocks:
     return page
 
 
+class _Page(gr.Blocks):
+    """Refuses what no page sends before anything is done with it.
+
+    Gradio itself would fetch a file that is named by a web address; a text with half a pair of
+    characters can be neither kept, searched for nor sent back.
+    """
+
+    async def process_api(
+        self, block_fn: Any, inputs: list[Any], *rest: Any, **named: Any
+    ) -> dict[str, Any]:
+        """Do what an event asks for, if it can be used."""
+        event = named.get("event_data")
+        traverse([inputs, event and event._data], _refuse, _is_refused)
+        return await super().process_api(block_fn, inputs, *rest, **named)
+
+
+def _is_refused(value: Any) -> bool:
+    if isinstance(value, str):
+        return not is_unicode(value)
+    return bool(is_file_obj_with_meta(value) and is_http_url_like(value["path"]))
+
+
+def _refuse(value: str | dict[str, Any]) -> None:
+    message = (
+        "This text holds signs that are no valid Unicode. Type it again."
+        if isinstance(value, str)
+        else "Upload the file itself: nothing is fetched from other hosts."
+    )
+    raise gr.Error(message, print_exception=False)
+
+
 def _model_change(tutor: Tutor, live: LiveIndex) -> ModelChange:
     def load_encoder(name: str) -> Encoder:
         from rag_tutor.encoding import load_encoder
@@ -134,56 +164,6 @@ def _model_change(tutor: Tutor, live: LiveIndex) -> ModelChange:
         download(name, tell_missing)
 
     return ModelChange(tutor, load_encoder, load_generator, download, live.held)
-
-
-def _middleware(host: str) -> list[Middleware]:
-    """What stands between a browser and the pages that are served on such a host."""
-    return [Middleware(_WithPolicy)] + ([Middleware(_OnlyLoopback)] if _is_loopback(host) else [])
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class _OnlyLoopback:
-    """Answers only requests that name this computer itself as the host they are for.
-
-    A page of another host could else bring a browser to read the notes: it makes its own name
-    lead to this computer (DNS rebinding). Starlette's TrustedHostMiddleware can't read "[::1]".
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        app = self.app
-        if scope["type"] in ("http", "websocket"):
-            try:
-                host = urlsplit(f"//{Headers(scope=scope).get('host', '')}").hostname
-            except ValueError:
-                host = None
-            if host is None or not _is_loopback(host):
-                app = PlainTextResponse(_REFUSED, status_code=400)
-        await app(scope, receive, send)
-
-
-class _WithPolicy:
-    """Adds the policy to each response of the server."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def with_policy(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                policy = (b"content-security-policy", _POLICY.encode())
-                message["headers"] = [*message["headers"], policy]
-            await send(message)
-
-        await self.app(scope, receive, with_policy)
 
 
 def _warm_up(tutor: Tutor) -> None:

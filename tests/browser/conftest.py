@@ -23,6 +23,7 @@ QUIET = (
     "--disable-component-update --disable-sync"
 ).split()
 START_SECONDS = 120
+LOGIN = ("ada", "a long “pass:word”")
 expect.set_options(timeout=20_000)  # two cores that also run the models
 
 RIVERS = """# Rivers
@@ -97,12 +98,13 @@ Quartz crystals [grow](javascript:window.hacked=1) in veins ![vein](http://examp
 
 @dataclass(slots=True)
 class Server:
-    """Where the pages are, the folder of notes behind them, and the process."""
+    """Where the pages are, the folder of notes behind them, the options and the process."""
 
     port: int
     corpus: Path
     environment: dict[str, str]
     log: Path
+    options: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -111,6 +113,7 @@ class Server:
 
     def start(self) -> None:
         command = [sys.executable, "-m", "rag_tutor", "serve", "--port", str(self.port)]
+        command += self.options
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
                 command, env=self.environment, stdout=output, stderr=output
@@ -284,8 +287,21 @@ def small_desk(server: Server, browser: Browser, tmp_path: Path) -> Iterator[tup
             yield desk, corpus
 
 
-def _own_server(corpus: Path, environment: dict[str, str], folder: Path) -> Iterator[Server]:
-    own = Server(_free_port(), corpus, environment, folder / "server.log")
+@pytest.fixture(scope="session")
+def closed_server(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on the same notes that asks for a log-in."""
+    folder = tmp_path_factory.mktemp("closed")
+    password = folder / "password"
+    password.write_text(f"{LOGIN[1]}\r\n", encoding="utf-8")
+    environment = server.environment | {"RAG_TUTOR_DATA": str(folder)}
+    environment |= {"RAG_TUTOR_INDEX": str(folder / "index")}
+    yield from _own_server(server.corpus, environment, folder, ("--auth", f"{LOGIN[0]}:{password}"))
+
+
+def _own_server(
+    corpus: Path, environment: dict[str, str], folder: Path, options: tuple[str, ...] = ()
+) -> Iterator[Server]:
+    own = Server(_free_port(), corpus, environment, folder / "server.log", options)
     try:
         own.start()
         yield own
@@ -322,7 +338,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], port: int, log: Path) ->
         if process.poll() is not None:
             pytest.fail(f"The server ended: {said}")
         if f"RAG Tutor is ready: http://127.0.0.1:{port}" in said:
-            assert httpx.get(f"http://127.0.0.1:{port}").status_code == 200
+            assert httpx.get(f"http://127.0.0.1:{port}").status_code in (200, 401)  # or a log-in
             return
         time.sleep(0.1)
     pytest.fail(f"The server wasn't ready after {START_SECONDS} s.")
