@@ -3,7 +3,7 @@ language models or prompts.
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
 from rag_tutor.chunking import is_title, label_above, plain_text
@@ -21,6 +21,19 @@ _RANK_PENALTY = 0.06
 _NEAR_BEST, _LEADING = 0.35, 0.3
 # A passage this far behind the best one was only read because there was no better one.
 _FAR_PASSAGE = 0.5
+
+# "What is X?" asks for a sentence that says what X is, and these ask for no more than that.
+_DEFINING = re.compile(
+    r":|\b(?:(?:is|are|was|were) (?:an?|the|one|when|where|how)|(?:refers?|referred) to|means?"
+    r"|stands? for|denotes?|describes?|represents?|consists? of)\b"
+)
+_DEFINES_BONUS = 0.2
+_ASKING = frozenset(
+    content_words(
+        "explain define definition describe tell know mean meaning term concept idea words word"
+        " plain simple simply short brief briefly exactly actually"
+    )
+)
 
 _NO_STATEMENT = re.compile(
     r"\s*(?:#|!\[)|.*https?://|.*[?:][*_`\s]*$|\s*\d{1,3}[.)]\s+\*\*(?:[^*]+|.*\*\*\s*)$",
@@ -49,11 +62,13 @@ def rank_evidence(
     """Return the statements among the passages' sentences, best first.
 
     `scores[i]` tells how well each sentence of `passages[i]` answers. To it comes the
-    rarity-weighted share of the question's words that the sentence and its heading hold, less
-    a little for each rank of its passage. Passages that are far behind the best one are left out.
+    rarity-weighted share of the question's words that the sentence and its heading hold, and
+    something if it says what a thing is of which nothing else is asked, less a little for each rank
+    of its passage. Passages that are far behind the best one are left out.
     """
     wanted = {word: rarity(word) for word in content_words(question)}
     total = sum(wanted.values()) or 1.0
+    subject = wanted.keys() - _ASKING
     evidence = []
     for number, (passage, own) in enumerate(zip(passages, scores, strict=True), start=1):
         if _is_far(passage, passages):
@@ -64,6 +79,8 @@ def rank_evidence(
             held = wanted.keys() & set(content_words(_in_context(passage, span)))
             share = sum(wanted[word] for word in held) / total
             score = float(own[sentence]) + _COVERAGE_WEIGHT * share
+            if _defines(passage, span, subject):
+                score += _DEFINES_BONUS
             evidence.append(_evidence(number, passage, span, score))
     return sorted(evidence, key=lambda item: -item.score)
 
@@ -133,6 +150,20 @@ def _states_something(text: str, span: Span) -> bool:
         return not ("|" in below and TABLE_RULE.fullmatch(below))  # the head of a table
     finished = sentence.rstrip("*_`)\"'”’")[-1:] in ".!…;" or LIST_MARK.match(sentence)
     return bool(finished) or "\n" in sentence or len(words(sentence)) > _MAX_TITLE_WORDS
+
+
+def _defines(passage: Passage, span: Span, subject: Set[str]) -> bool:
+    """Whether a sentence says right away what a subject is, which it names together with the
+    heading; a label before it names nothing else.
+    """
+    said = plain_text(LIST_MARK.sub("", passage.chunk.text[slice(*span)]))
+    above = set(content_words(" ".join(passage.chunk.heading[-1:])))
+    for found in list(_DEFINING.finditer(said))[:2]:
+        head = set(content_words(said[: found.start()]))
+        is_other_label = found[0] == ":" and not head <= subject
+        if subject & head and subject <= head | above and not is_other_label:
+            return True
+    return False
 
 
 def _in_context(passage: Passage, span: Span) -> str:

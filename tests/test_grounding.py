@@ -403,7 +403,7 @@ LIST = (
 )
 
 
-def select(question: str, *passages: Passage) -> list[str]:
+def select(question: str, *passages: Passage, limit: int = 2) -> list[str]:
     encoder = HashedEncoder()
     texts = [searchable_text(passage.chunk) for passage in passages]
     scores = [
@@ -411,7 +411,7 @@ def select(question: str, *passages: Passage) -> list[str]:
         for text in texts
     ]
     ranked = rank_evidence(question, passages, scores, lambda word: 1.0)
-    return [item.text for item in select_evidence(ranked, 2)]
+    return [item.text for item in select_evidence(ranked, limit)]
 
 
 def test_a_question_for_one_thing_gets_the_best_sentence_first() -> None:
@@ -423,6 +423,23 @@ def test_the_passage_that_answers_best_is_quoted_first() -> None:
     near, best = "The rate of decay begins slowly.", "Step decay lowers the rate."
     asked = "What is the step decay rate?"
     assert select(asked, passage(near), passage(best, start=900)) == [best, near]
+
+
+@pytest.mark.parametrize(
+    ("question", "first"),
+    [
+        ("What is step decay?", 1),
+        ("Can you explain what step decay is", 1),
+        ("step decay meaning?", 1),
+        ("Where did step decay begin?", 0),
+    ],
+)
+def test_who_asks_what_a_thing_is_gets_the_sentence_that_says_so(question: str, first: int) -> None:
+    sentences = (
+        "Step decay begins with one rate.",
+        "Step decay in training is a way to lower the rate.",
+    )
+    assert select(question, passage(" ".join(sentences)), limit=1) == [sentences[first]]
 
 
 def test_a_question_of_the_note_itself_is_not_quoted() -> None:
