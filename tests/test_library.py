@@ -124,6 +124,7 @@ def test_what_is_too_large_or_of_another_kind_is_not_added(corpus: Path, tmp_pat
         ("rtl\u202efdp.md", "rtl fdp.md"),
         ("größe 🎓.TXT", "größe 🎓.TXT"),
         ("x" * 300 + ".md", "x" * 120 + ".md"),
+        ("文" * 100 + ".md", "文" * 66 + ".md"),
         ("???.md", "note.md"),
     ],
 )
