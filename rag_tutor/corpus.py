@@ -73,7 +73,10 @@ def scan_corpus(folder: Path) -> tuple[list[str], list[Skipped]]:
     skipped: list[Skipped] = []
     for path in _walk(folder, skipped):
         name = path.relative_to(folder).as_posix()
-        reason = _reason_to_skip(path)
+        try:
+            reason = _reason_to_skip(path)
+        except OSError as error:
+            reason = f"can't be looked at: {error.strerror}"
         if reason:
             skipped.append(Skipped(_printable(name), reason))
         else:
@@ -255,14 +258,22 @@ def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
             path = Path(parent, name)
             if name == OWN_FOLDER:
                 continue
-            if name.startswith(".") or path.is_symlink():
-                reason = "a link" if path.is_symlink() else "hidden"
+            is_link = _is_link(path)
+            if name.startswith(".") or is_link:
+                reason = "a link" if is_link else "hidden"
                 label = _printable(path.relative_to(folder).as_posix())
                 skipped.append(Skipped(label + "/", reason))
             else:
                 kept.append(name)
         folders[:] = kept
         yield from (Path(parent, name) for name in sorted(files))
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError:  # no right to look; listing the folder will say so
+        return False
 
 
 def _reason_to_skip(path: Path) -> str | None:
