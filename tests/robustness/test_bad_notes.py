@@ -143,7 +143,7 @@ def test_time_grows_with_the_text(part: str, is_full: bool) -> None:
         headings(text)
         return time.process_time() - started
 
-    small = 20_000 if is_full else 3_000
+    small = 20_000 if is_full else 1_500
     # Four times the text takes about four times as long; were it sixteen, a large note never ended.
     assert seconds(4 * small) < 8 * seconds(small) + 0.5
 
