@@ -7,6 +7,7 @@ what is in them.
 import re
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -185,8 +186,9 @@ def _free_name(folder: Path, name: str) -> str:
 
 
 def _move_text(folder: Path, old: str, new: str) -> None:
-    """Take the converted text along, which else had to be made again."""
+    """Take the converted text along; where that fails, it is made again."""
     source, target = converted_path(folder, old), converted_path(folder, new)
     if source.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.replace(target)
+        with suppress(OSError):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)

@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -182,6 +185,19 @@ def test_a_name_that_leaves_no_room_for_its_text_stops_nothing(
     assert skipped.document == name
     assert "rename it" in skipped.reason
     assert is_current(corpus, tmp_path / "index", HashedEncoder.name)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows bounds no time")
+def test_a_converter_that_nobody_waits_for_ends(corpus: Path) -> None:
+    (corpus / "page.html").touch()
+    code = (
+        "import sys, itertools; from rag_tutor import converter\n"
+        "converter.MAX_SECONDS = 1\n"
+        "converter._CONVERTERS['.html'] = lambda path: str(sum(itertools.repeat(1)))\n"
+        "sys.exit(converter.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, str(corpus / "page.html")]
+    assert subprocess.run(command, timeout=60, check=False).returncode == -signal.SIGXCPU
 
 
 def test_pictures_are_found_in_bounded_time(corpus: Path) -> None:
