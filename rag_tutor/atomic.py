@@ -1,5 +1,5 @@
-"""Replaces a file in one step, so that a crash leaves the old one or the new one; knows
-nothing of what is in it.
+"""Replaces a file in one step, so that a crash leaves the old one or the new one, and later
+removes what it left beside them; knows nothing of what is in it.
 """
 
 import os
