@@ -33,7 +33,6 @@ _FILE_CALLS = frozenset(
     "open write close flush tofile fsync replace rename unlink rmdir mkdir chmod utime"
     " execute".split()
 )
-_LOOK = os.WEXITED | os.WNOHANG | os.WNOWAIT
 
 
 class Log:
@@ -167,11 +166,13 @@ def main() -> None:
             if order["calls"]:
                 die_before_call(order["calls"])
             work(order["job"], folder, order["seed"], log)
-        ends = time.monotonic() + order["seconds"]
-        while time.monotonic() < ends and not os.waitid(os.P_PID, worker, _LOOK):
+        ends, ended = time.monotonic() + order["seconds"], 0
+        while not ended and time.monotonic() < ends:
+            ended, status = os.waitpid(worker, os.WNOHANG)
             time.sleep(0.001)
-        os.kill(worker, signal.SIGKILL)
-        _, status = os.waitpid(worker, 0)
+        if not ended:
+            os.kill(worker, signal.SIGKILL)
+            _, status = os.waitpid(worker, 0)
         print("killed" if os.WIFSIGNALED(status) else "ended by itself", flush=True)
 
 
