@@ -1,10 +1,16 @@
-"""Replaces a file in one step, so that a crash leaves the old one or the new one; knows
-nothing of what is in it.
+"""Replaces a file in one step, so that a crash leaves the old one or the new one, and later
+removes what it left beside them; knows nothing of what is in it.
 """
 
 import os
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
+
+_PREFIX, _SUFFIX = ".rag-tutor-", ".tmp"
+# What is younger may belong to a program that is writing it, perhaps on another machine.
+_LEFT_OVER_SECONDS = 3600
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -12,7 +18,7 @@ def replace_file(path: Path, content: bytes) -> None:
 
     Raises OSError; then `path` is as it was.
     """
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_PREFIX, suffix=_SUFFIX)
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -26,6 +32,14 @@ def replace_file(path: Path, content: bytes) -> None:
         temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def remove_left_overs(folder: Path) -> None:
+    """Delete the temporary files, anywhere in a folder, of programs that were killed."""
+    for path in folder.rglob(f"{_PREFIX}*{_SUFFIX}"):
+        with suppress(OSError):  # gone meanwhile, or not to be deleted: it does no harm
+            if time.time() - path.stat().st_mtime > _LEFT_OVER_SECONDS:
+                path.unlink()
 
 
 def sync_file(path: Path) -> None:

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from langchain_text_splitters import RecursiveCharacterTextSplitter
 from markdown_it import MarkdownIt
 from markdown_it.tree import SyntaxTreeNode
-from mdit_py_plugins.dollarmath import dollarmath_plugin
 
 from rag_tutor.domain import Chunk, Document, Span
+from rag_tutor.formulas import formulas
 from rag_tutor.hidden import blanked, visible
 from rag_tutor.sentences import LIST_MARK, sentence_spans
 
@@ -32,6 +32,8 @@ _SEPARATORS = [r"\n\s*\n", r"\n", r"(?<=[.!?;])\s+", r"\s+", ""]
 _NUMBER = re.compile(r"\d{1,3}[.)]\s+(?=\S)")
 _HEADING_LINE = re.compile(r"#{1,6}\s")
 _BOLD_LINE = re.compile(r"\*\*[^*]+\*\*:?$")
+# No two parts of it can take the same sign, or a long line would be tried in all ways.
+_TABLE_LINE = re.compile(r"^[ \t]*(?:\|[ \t]*)?:?--[-|: \t]*$", re.MULTILINE)
 _LABELS = frozenset({"answer", "answers", "solution", "ans", "a", "example", "examples"})
 _MAX_TITLE_WORDS = 14
 # Markdown headings have the levels 1 to 6. A numbered bold question stands just below the
@@ -139,8 +141,7 @@ def plain_text(text: str) -> str:
     """Markdown without the signs that only draw it, emphasis, table rules, link addresses, and
     without what it hides.
     """
-    text = visible(text)
-    text = re.sub(r"^[ \t]*\|?[ \t]*:?-{2,}[-|: \t]*$", "", text, flags=re.MULTILINE)
+    text = _TABLE_LINE.sub("", visible(text))
     text = _without_links(text)
     text = re.sub(r"\*\*|`(?!``)(?<!``)", "", text)
     text = re.sub(r"(?<=\S)[ \t]{2,}", " ", text)
@@ -416,7 +417,7 @@ def _question_level(stack: Sequence[_Section]) -> float:
 
 
 def _parser() -> MarkdownIt:
-    parser = MarkdownIt("commonmark").enable("table").use(dollarmath_plugin)
+    parser = MarkdownIt("commonmark").enable("table").use(formulas)
     parser.core.ruler.enableOnly(["block"])
     return parser
 

@@ -18,12 +18,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rag_tutor.atomic import replace_file
-from rag_tutor.converter import REFUSED
+from rag_tutor.converter import MAX_SECONDS, REFUSED
 from rag_tutor.corpus import converted_path, failure_path, needs_conversion
 from rag_tutor.errors import CorpusError
 
 MAX_FILE_BYTES = 100_000_000
-MAX_SECONDS = 120.0
 
 Progress = Callable[[int, int], None]
 
@@ -57,8 +56,9 @@ def _convert(folder: Path, name: str) -> None:
         made, content = (failure, reason.encode()) if reason else _run(original, text, failure)
         made.parent.mkdir(parents=True, exist_ok=True)
         replace_file(made, content)
-        os.utime(made, ns=(status.st_atime_ns, status.st_mtime_ns))
+        # Before the new one counts, so that a crash in between can't leave both.
         (text if made == failure else failure).unlink(missing_ok=True)
+        os.utime(made, ns=(status.st_atime_ns, status.st_mtime_ns))
     except FileNotFoundError:
         return  # it went away meanwhile, and so does its text
     except OSError as error:
@@ -82,7 +82,7 @@ def _run(original: Path, text: Path, failure: Path) -> tuple[Path, bytes]:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return failure, f"takes more than {MAX_SECONDS:.0f} s to convert.".encode()
+            return failure, f"takes more than {MAX_SECONDS} s to convert.".encode()
         output.seek(0)
         if done.returncode == 0:
             return text, output.read()

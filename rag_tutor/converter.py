@@ -1,7 +1,7 @@
 """Turns one file of another kind into Markdown; knows nothing of the corpus.
 
-It is run as a process of its own (`python -m rag_tutor.converter FILE`), with bounded memory,
-because what it opens comes from anywhere: the worst that a file can do is to end it. The
+It is run as a process of its own (`python -m rag_tutor.converter FILE`), with bounded memory
+and time, because what it opens comes from anywhere: the worst that a file can do is to end it. The
 Markdown goes to stdout; a reason goes to stderr, as the rest of "FILE …".
 """
 
@@ -13,9 +13,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from rag_tutor.corpus import MAX_NOTE_BYTES, decode
+from rag_tutor.corpus import MAX_NOTE_BYTES, MAX_NOTE_LINES, decode
 
 REFUSED = 3
+MAX_SECONDS = 120
 _MAX_MEMORY = 4_000_000_000
 _MAX_PAGES = 3_000
 _MAX_ENTRIES = 10_000
@@ -23,6 +24,7 @@ _MAX_UNPACKED_BYTES = 400_000_000
 _MAX_UNPACKED_TEXT_BYTES = 60_000_000
 _PICTURES = (".png", ".jpg", ".jpeg", ".gif", ".emf", ".wmf", ".tif", ".tiff", ".mp4", ".wav")
 
+_PICTURE = re.compile(r"!\[([^\[\]\n]*)\]\((?:[^()\s]++|\([^()\s]*+\))*+(?:\s+\"[^\"\n]*\")?\)")
 _NO_TEXT = "holds no text. If its pages are pictures, run a text recognition (OCR) over it first."
 _HYPHEN = "[\x02\xad\ufffe]"
 _ITEM = re.compile(r"(?:[•◦▪‣·–*+-]|\(?\d{1,3}[.)]|\(?[a-z][.)])\s+\S")
@@ -38,7 +40,7 @@ def main(arguments: list[str]) -> int:
     """Convert one file; returns the exit status."""
     path = Path(arguments[0])
     try:
-        _bound_memory()
+        _bound_resources()
         text = to_markdown(path)
     except RefusedError as error:
         print(error, file=sys.stderr)
@@ -60,11 +62,11 @@ def to_markdown(path: Path) -> str:
     """The text of a file. Raises RefusedError, and what the libraries raise for a bad file."""
     text = _CONVERTERS[path.suffix.lower()](path)
     # A picture inside the file is no text, however many letters it is written with.
-    text = re.sub(r"!\[([^\]\n]*)\]\([^)\s]*(?:\s+\"[^\"\n]*\")?\)", r"\1", text)
+    text = _PICTURE.sub(r"\1", text)
     text = decode(text.encode("utf-8", errors="replace")).strip()
     if not re.search(r"\w", re.sub(r"^## (?:Page|Slide) \d+$", "", text, flags=re.MULTILINE)):
         raise RefusedError(_NO_TEXT)
-    if len(text.encode("utf-8")) > MAX_NOTE_BYTES:
+    if len(text.encode("utf-8")) > MAX_NOTE_BYTES or text.count("\n") > MAX_NOTE_LINES:
         raise RefusedError("holds too much text. Split it into several files.")
     return text + "\n"
 
@@ -185,11 +187,14 @@ def _require_sane_archive(path: Path) -> None:
         raise RefusedError("unpacks to more than any document holds; it is not opened.")
 
 
-def _bound_memory() -> None:
+def _bound_resources() -> None:
     try:
         import resource
-    except ImportError:  # Windows has no such limit; the limits of size and time remain
+    except ImportError:  # Windows has no such limits; those of size and of the program remain
         return
+    # Whoever started this may be killed meanwhile, and then nobody else ends it.
+    _, hard = resource.getrlimit(resource.RLIMIT_CPU)
+    resource.setrlimit(resource.RLIMIT_CPU, (MAX_SECONDS, hard))
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY, hard))
 

@@ -23,9 +23,14 @@ READABLE_SUFFIXES = NOTE_SUFFIXES | CONVERTED_SUFFIXES
 # What this program keeps beside the notes: converted texts, the trash. Hidden, so never a note.
 OWN_FOLDER = ".rag-tutor"
 MAX_NOTE_BYTES = 5_000_000
+# Each line can be a block of Markdown, which takes a thousand times its own memory to outline.
+MAX_NOTE_LINES = 100_000
 _TEXTS = "converted-1"  # to be raised when the conversion makes other texts
 _CACHED_BYTES = 500_000
 _TOO_LARGE = f"larger than {MAX_NOTE_BYTES // 1_000_000} MB. Split it into several notes."
+_TOO_MANY_LINES = f"longer than {MAX_NOTE_LINES:,} lines. Split it into several notes."
+# What names a text or a reason after its original must be a file name, too.
+_MAX_CONVERTED_NAME = 255 - len(".reason")
 
 # Only what makes text findable: a note keeps its own quotes, ligatures and entities.
 _REPAIR = ftfy.TextFixerConfig(
@@ -69,7 +74,10 @@ def scan_corpus(folder: Path) -> tuple[list[str], list[Skipped]]:
     skipped: list[Skipped] = []
     for path in _walk(folder, skipped):
         name = path.relative_to(folder).as_posix()
-        reason = _reason_to_skip(path)
+        try:
+            reason = _reason_to_skip(path)
+        except OSError as error:
+            reason = f"can't be looked at: {error.strerror}"
         if reason:
             skipped.append(Skipped(_printable(name), reason))
         else:
@@ -90,6 +98,8 @@ def read_document(folder: Path, document_id: str) -> Document:
         text = decode(content) if len(content) > _CACHED_BYTES else _decode_once(content)
     except UnicodeError as error:
         raise CorpusError(f"{document_id} is not text. Save it as UTF-8 text.") from error
+    if text.count("\n") > MAX_NOTE_LINES:
+        raise CorpusError(f"{document_id} is {_TOO_MANY_LINES}")
     return Document(document_id, _title(text, document_id), text, content_hash(content))
 
 
@@ -143,6 +153,8 @@ def save_document(folder: Path, document_id: str, text: str) -> None:
         content = text.encode("utf-8")
         if len(content) > MAX_NOTE_BYTES:
             raise CorpusError(f"{document_id} is not saved: {_TOO_LARGE}")
+        if text.count("\n") > MAX_NOTE_LINES:
+            raise CorpusError(f"{document_id} is not saved: {_TOO_MANY_LINES}")
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, content)
     except UnicodeEncodeError as error:
@@ -263,14 +275,22 @@ def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
             path = Path(parent, name)
             if name == OWN_FOLDER:
                 continue
-            if name.startswith(".") or path.is_symlink():
-                reason = "a link" if path.is_symlink() else "hidden"
+            is_link = _is_link(path)
+            if name.startswith(".") or is_link:
+                reason = "a link" if is_link else "hidden"
                 label = _printable(path.relative_to(folder).as_posix())
                 skipped.append(Skipped(label + "/", reason))
             else:
                 kept.append(name)
         folders[:] = kept
         yield from (Path(parent, name) for name in sorted(files))
+
+
+def _is_link(path: Path) -> bool:
+    try:
+        return path.is_symlink()
+    except OSError:  # no right to look; listing the folder will say so
+        return False
 
 
 def _reason_to_skip(path: Path) -> str | None:
@@ -284,6 +304,8 @@ def _reason_to_skip(path: Path) -> str | None:
         return "not a regular file"
     if _printable(path.name) != path.name:
         return "its name is not valid Unicode; rename it"
+    if is_converted(path.name) and len(os.fsencode(path.name)) > _MAX_CONVERTED_NAME:
+        return "its name is too long to keep its text under; rename it"
     return None
 
 

@@ -18,6 +18,7 @@ import filelock
 import numpy as np
 
 from rag_tutor import store
+from rag_tutor.atomic import remove_left_overs
 from rag_tutor.chunking import CHUNKING_VERSION, SearchableText, chunk_document, searchable_text
 from rag_tutor.conversion import convert_missing
 from rag_tutor.corpus import Skipped, needs_conversion, read_document, read_hash, scan_corpus
@@ -108,6 +109,9 @@ def update_index(
     try:
         index.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(index / ".lock"):
+            # Before anything is written: it may be what fills the disk.
+            store.clean(index)
+            remove_left_overs(corpus)
             convert_missing(corpus, scan_corpus(corpus)[0], converting, again=full)
             return _update(corpus, index, encoder, full, progress, started)
     except OSError as error:

@@ -7,9 +7,11 @@ what is in them.
 import re
 import shutil
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from rag_tutor.atomic import replace_file
 from rag_tutor.conversion import MAX_FILE_BYTES
 from rag_tutor.corpus import (
     CONVERTED_SUFFIXES,
@@ -26,7 +28,7 @@ from rag_tutor.corpus import (
 from rag_tutor.errors import CorpusError
 
 _TRASH = "trash"
-_MAX_NAME = 120
+_MAX_NAME, _MAX_NAME_BYTES = 120, 200
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f<>:\"/\\|?*\u200e\u200f\u202a-\u202e\u2066-\u2069]+")
 _RESERVED = re.compile(r"(?:con|prn|aux|nul|com\d|lpt\d)(?:\.|$)", re.IGNORECASE)
 
@@ -70,7 +72,7 @@ def rename_note(folder: Path, document_id: str, new_name: str) -> str:
 
 
 def add_file(folder: Path, source: Path, name: str) -> str:
-    """Move a file into the corpus under a safe form of its name; returns the name it has there.
+    """Copy a file into the corpus under a safe form of its name; returns the name it has there.
 
     A name that is taken gets a number; a file that is there already stays alone.
     Raises CorpusError if its kind can't be read or it is too large.
@@ -85,9 +87,7 @@ def add_file(folder: Path, source: Path, name: str) -> str:
     free = _free_name(folder, wanted)
     try:
         # A file moved within one disk keeps its rights, which a server's own may not suit.
-        temporary = folder / f".{time.time_ns()}.tmp"
-        shutil.copyfile(source, temporary)
-        temporary.replace(folder / free)
+        replace_file(folder / free, source.read_bytes())
     except OSError as error:
         raise CorpusError(f"{wanted} can't be added: {error.strerror}.") from error
     return free
@@ -103,7 +103,8 @@ def safe_name(name: str) -> str:
     if suffix.lower() not in READABLE_SUFFIXES:
         kinds = ", ".join(sorted(NOTE_SUFFIXES | CONVERTED_SUFFIXES))
         raise CorpusError(f"{name[:_MAX_NAME]} is no note: only {kinds} can be read.")
-    stem = " ".join(stem.split()).strip(". ")[:_MAX_NAME] or "note"
+    stem = " ".join(stem.split()).strip(". ")[:_MAX_NAME]
+    stem = stem.encode()[:_MAX_NAME_BYTES].decode(errors="ignore") or "note"
     return f"_{stem}{suffix}" if _RESERVED.match(stem) else f"{stem}{suffix}"
 
 
@@ -127,8 +128,9 @@ def keep_in_trash(folder: Path, document_id: str, text: str) -> Trashed:
     place = _trash(folder) / key / resolve(folder, document_id, NOTE_SUFFIXES).relative_to(folder)
     try:
         place.parent.mkdir(parents=True)
-        place.write_text(text, encoding="utf-8")
+        replace_file(place, text.encode("utf-8"))
     except (OSError, UnicodeError) as error:
+        shutil.rmtree(_trash(folder) / key, ignore_errors=True)
         raise CorpusError(f"The other version of {document_id} can't be kept: {error}.") from error
     return Trashed(key, document_id, int(key) / 1e9)
 
@@ -141,7 +143,7 @@ def list_trash(folder: Path) -> list[Trashed]:
         Trashed(place.name, path.relative_to(place).as_posix(), int(place.name) / 1e9)
         for place in sorted(keys, key=lambda each: -int(each.name))
         for path in place.rglob("*")
-        if path.is_file()
+        if path.is_file() and not path.name.startswith(".")  # hidden: never a note
     ]
 
 
@@ -185,8 +187,9 @@ def _free_name(folder: Path, name: str) -> str:
 
 
 def _move_text(folder: Path, old: str, new: str) -> None:
-    """Take the converted text along, which else had to be made again."""
+    """Take the converted text along; where that fails, it is made again."""
     source, target = converted_path(folder, old), converted_path(folder, new)
     if source.is_file():
-        target.parent.mkdir(parents=True, exist_ok=True)
-        source.replace(target)
+        with suppress(OSError):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            source.replace(target)

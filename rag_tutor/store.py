@@ -28,7 +28,7 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from rag_tutor.atomic import replace_file, sync_file, sync_folder
+from rag_tutor.atomic import remove_left_overs, replace_file, sync_file, sync_folder
 from rag_tutor.domain import Chunk, Span, Vectors
 from rag_tutor.errors import IndexMissingError, StaleIndexError
 from rag_tutor.words import words
@@ -198,10 +198,25 @@ def write_store(
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    for other in (index / _BUILDS).iterdir():
-        if other.name != name and _BUILD_NAME.fullmatch(other.name):
-            shutil.rmtree(other, ignore_errors=True)
+    clean(index)
     return name
+
+
+def clean(index: Path) -> None:
+    """Delete all builds but the one in use, which were replaced or never finished.
+
+    The caller holds the index's lock.
+    """
+    remove_left_overs(index)
+    try:
+        current = current_build(index)
+    except IndexMissingError:
+        current = ""
+    except StaleIndexError:
+        return  # which one is in use can't be told
+    for build in (index / _BUILDS).glob("*"):
+        if build.name != current and _BUILD_NAME.fullmatch(build.name):
+            shutil.rmtree(build, ignore_errors=True)
 
 
 def _write(

@@ -20,7 +20,7 @@ _MOST = 3
 _FARTHEST = 8
 _MAX_TRIED = 8
 _STARTING = 4
-_QUESTION = re.compile(r"^\s*(?:#{1,6}\s|\d{1,3}[.)]\s|\*\*).{10,80}\?[*_\s]*$", re.MULTILINE)
+_QUESTION = re.compile(r"^[ \t]*(?:#{1,6}\s|\d{1,3}[.)]\s|\*\*).{10,80}\?[*_ \t]*$", re.MULTILINE)
 # What a question is asked with says nothing of its subject.
 _ASKING = frozenset(content_words("explain know involve mean differ difference"))
 

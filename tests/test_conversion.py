@@ -2,6 +2,10 @@
 
 import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +13,7 @@ import pytest
 
 from rag_tutor.chunking import chunk_document
 from rag_tutor.conversion import convert_missing
-from rag_tutor.converter import page_markdown
+from rag_tutor.converter import page_markdown, to_markdown
 from rag_tutor.corpus import (
     converted_path,
     needs_conversion,
@@ -168,6 +172,73 @@ def test_texts_that_cant_be_kept_are_an_error(corpus: Path) -> None:
     (corpus / ".rag-tutor").write_text("in the way")
     with pytest.raises(CorpusError, match="can't be kept"):
         convert_missing(corpus, ["ice.pdf"])
+
+
+def test_a_name_that_leaves_no_room_for_its_text_stops_nothing(
+    corpus: Path, tmp_path: Path
+) -> None:
+    name = "x" * 250 + ".pdf"
+    files.write_pdf(corpus / name, [GLACIER])
+    report = update_index(corpus, tmp_path / "index", HashedEncoder())
+    assert report.documents == 2
+    [skipped] = report.skipped
+    assert skipped.document == name
+    assert "rename it" in skipped.reason
+    assert is_current(corpus, tmp_path / "index", HashedEncoder.name)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows bounds no time")
+def test_a_converter_that_nobody_waits_for_ends(corpus: Path) -> None:
+    (corpus / "page.html").touch()
+    code = (
+        "import sys, itertools; from rag_tutor import converter\n"
+        "converter.MAX_SECONDS = 1\n"
+        "converter._CONVERTERS['.html'] = lambda path: str(sum(itertools.repeat(1)))\n"
+        "sys.exit(converter.main(sys.argv[1:]))"
+    )
+    command = [sys.executable, "-c", code, str(corpus / "page.html")]
+    assert subprocess.run(command, timeout=60, check=False).returncode == -signal.SIGXCPU
+
+
+def test_pictures_are_found_in_bounded_time(corpus: Path) -> None:
+    for sign in ("![", "![]("):
+        (corpus / "page.html").write_text(f"<p>{sign * 150_000} text</p>", encoding="utf-8")
+        started = time.perf_counter()
+        to_markdown(corpus / "page.html")
+        assert time.perf_counter() - started < 20
+
+
+@pytest.mark.parametrize(
+    ("picture", "text"),
+    [
+        ("![a](x.png) b", "a b"),
+        ('![a](x.png "the title") b', "a b"),
+        ("![a](https://example.com/x_(1).png) b", "a b"),
+        ("![a](not closed", "![a](not closed"),
+    ],
+)
+def test_of_a_picture_its_description_stays(corpus: Path, picture: str, text: str) -> None:
+    files.write_notebook(corpus / "page.ipynb", "Title", picture)
+    assert text in to_markdown(corpus / "page.ipynb").split("\n")
+
+
+def test_a_crash_while_a_text_is_kept_leaves_no_old_reason(
+    corpus: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    path = corpus / "ice.pdf"
+    cut_off(path)
+    convert_missing(corpus, ["ice.pdf"])
+    made = path.stat().st_mtime_ns
+    files.write_pdf(path, [GLACIER])
+    os.utime(path, ns=(made, made))  # mended by a program that keeps the time of change
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "utime", killed)
+        with pytest.raises(KeyboardInterrupt):
+            convert_missing(corpus, ["ice.pdf"], again=True)
+    assert "glacier" in converted(corpus, "ice.pdf")
 
 
 def test_a_copied_corpus_is_read_without_converting(corpus: Path, tmp_path: Path) -> None:

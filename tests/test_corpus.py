@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from rag_tutor.corpus import (
     MAX_NOTE_BYTES,
+    MAX_NOTE_LINES,
     create_document,
     decode,
     read_document,
@@ -212,3 +213,13 @@ def test_a_loop_of_links_is_no_note(corpus: Path) -> None:
 def test_a_corpus_that_is_a_file_is_named(corpus: Path) -> None:
     with pytest.raises(CorpusError, match="is a file"):
         scan_corpus(corpus / "history.txt")
+
+
+def test_a_note_of_too_many_lines_is_neither_read_nor_saved(corpus: Path) -> None:
+    text = "-\n" * (MAX_NOTE_LINES + 1)
+    (corpus / "long.md").write_text(text, encoding="utf-8")
+    with pytest.raises(CorpusError, match="100,000 lines"):
+        read_document(corpus, "long.md")
+    with pytest.raises(CorpusError, match="100,000 lines"):
+        save_document(corpus, "history.txt", text)
+    assert "Napoleon" in read_document(corpus, "history.txt").text

@@ -111,6 +111,14 @@ def test_what_is_too_large_or_of_another_kind_is_not_added(corpus: Path, tmp_pat
     assert len(scan_corpus(corpus)[0]) == 2
 
 
+def test_a_file_is_renamed_even_if_its_text_cant_come_along(corpus: Path) -> None:
+    files.write_html(corpus / "page.html", "Enzymes", "An enzyme speeds up a reaction.")
+    convert_missing(corpus, ["page.html"])
+    name = "x" * 249 + ".html"  # as a file name it fits, with more after it it doesn't
+    assert rename_note(corpus, "page.html", name) == name
+    assert (corpus / name).exists()
+
+
 @pytest.mark.parametrize(
     ("name", "safe"),
     [
@@ -124,6 +132,7 @@ def test_what_is_too_large_or_of_another_kind_is_not_added(corpus: Path, tmp_pat
         ("rtl\u202efdp.md", "rtl fdp.md"),
         ("größe 🎓.TXT", "größe 🎓.TXT"),
         ("x" * 300 + ".md", "x" * 120 + ".md"),
+        ("文" * 100 + ".md", "文" * 66 + ".md"),
         ("???.md", "note.md"),
     ],
 )

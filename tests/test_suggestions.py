@@ -1,5 +1,6 @@
 """Questions to begin with, from notes of any kind."""
 
+import time
 from pathlib import Path
 
 from rag_tutor.indexing import update_index
@@ -31,6 +32,13 @@ def test_questions_in_the_notes_are_used_as_they_are(make_tutor: MakeTutor, corp
     assert len(set(found)) == 4
     known = {*asked, "What is a mitochondrion?", "What is a chloroplast?"}
     assert set(found) <= known
+
+
+def test_a_note_of_empty_lines_holds_up_no_question(make_tutor: MakeTutor, corpus: Path) -> None:
+    (corpus / "empty lines.md").write_text("\n" * 60_000 + "text", encoding="utf-8")
+    started = time.perf_counter()
+    assert starting_questions(make_tutor())
+    assert time.perf_counter() - started < 5
 
 
 def test_no_starting_question_is_offered_twice(make_tutor: MakeTutor) -> None:

@@ -16,11 +16,11 @@ from markdown_it.renderer import RendererHTML
 from markdown_it.rules_core import StateCore
 from markdown_it.rules_inline import StateInline
 from markdown_it.token import Token
-from mdit_py_plugins.dollarmath import dollarmath_plugin
 from mdit_py_plugins.dollarmath.index import math_inline_dollar
 from mdit_py_plugins.texmath import texmath_plugin
 
 from rag_tutor.domain import Span
+from rag_tutor.formulas import formulas
 
 # Private characters, removed from all data: a note can't forge them, as it could forge "$$".
 _MARK_ON, _MARK_OFF = "\ue000", "\ue001"
@@ -221,7 +221,7 @@ def _render_link(
 
 def _parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
-    parser.use(dollarmath_plugin, allow_digits=False, allow_space=False, double_inline=True)
+    parser.use(formulas, allow_digits=False, allow_space=False, double_inline=True)
     parser.use(texmath_plugin, delimiters="brackets")
     parser.inline.ruler.at("math_inline", _formula_between_dollars)
     parser.core.ruler.after("block", "mark_cited", _mark_cited)

@@ -1,7 +1,7 @@
 """Requests that no page makes, sent to a real server: it stays up, answers, tells no traceback, and
 neither reads nor writes anything but its notes.
 
-300 calls by default; 2,000 with ROBUSTNESS=full in the environment.
+300 calls by default; 2,000 with RAG_TUTOR_ROBUSTNESS=full in the environment.
 """
 
 import http.client
@@ -27,7 +27,7 @@ from tests.fakes import says, serving
 
 pytestmark = pytest.mark.models
 
-CALLS = 2_000 if os.environ.get("ROBUSTNESS") == "full" else 300
+CALLS = 2_000 if os.environ.get("RAG_TUTOR_ROBUSTNESS") == "full" else 300
 SEED = 20_261
 PLANTED = "the-secret-beside-the-notes"
 ESCAPED = "escaped-from-the-corpus"  # in each name that leads out of the corpus
