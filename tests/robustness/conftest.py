@@ -1,5 +1,5 @@
-"""How hard to try: a few dozen crashes and some hundred bad files and calls in each run of the tests,
-and hundreds and thousands of them with RAG_TUTOR_ROBUSTNESS=full in the environment:
+"""How hard to try: a few dozen crashes and some hundred bad files and calls in each run of the
+tests, and hundreds and thousands of them with RAG_TUTOR_ROBUSTNESS=full in the environment:
 
     RAG_TUTOR_ROBUSTNESS=full pytest tests/robustness
 """
