@@ -31,9 +31,10 @@ from rag_tutor.errors import SettingsError
 # Says why a request is refused, or None.
 Rule = Callable[[HTTPConnection], Response | None]
 
-# A page makes some 10 calls while it loads, then 1 a second, and 10 a second where text is typed.
-_CALLS_A_SECOND = 30.0
-_CALLS_AT_ONCE = 300
+# A page makes some 10 calls while it loads, then 1 a second, and 10 a second where text is typed; a
+# class may share an address, behind a proxy.
+_CALLS_A_SECOND = 100.0
+_CALLS_AT_ONCE = 1_000
 _GUESSES_A_SECOND = 0.5
 _GUESSES_AT_ONCE = 20
 _MOST_CLIENTS = 256
