@@ -26,12 +26,36 @@ _TWO_QUESTIONS = re.compile(
     r"\?.*\w.*\?|\band (?:what|why|which|who|when|where|does|do|is|are)\b", re.IGNORECASE
 )
 
+# For a person, a time or an amount; and what tells one. A name is two capitalised words, or one
+# before "et al.", of which the first doesn't begin the sentence.
+_FACTS = (
+    (
+        re.compile(r"\bwho(?:m|se)?\b", re.IGNORECASE),
+        re.compile(r"(?<=[\w,(*] )[A-Z]\w+ (?:(?:and|[A-Z]\.|[a-z]{2,3}) )?[A-Z]\w+|\bet al\b"),
+    ),
+    (
+        re.compile(r"\b(?:when|(?:what|which) (?:year|date|decade|century))\b", re.IGNORECASE),
+        re.compile(r"\b(?:1\d|20)\d\d\b|\d(?:st|nd|rd|th) century"),
+    ),
+    (
+        re.compile(r"\bhow (?:many|much|long|old|large|big|often|fast)\b", re.IGNORECASE),
+        re.compile(
+            r"\d|\b(?:two|three|four|five|six|seven|eight|nine|ten|hundreds?|thousands?|[mb]illions?)\b"
+        ),
+    ),
+)
+
 
 def asks_for_several(question: str) -> bool:
     """Whether the answer to a question is a list."""
     return bool(_SEVERAL.search(question)) and not (
         _COMPARING.search(question) or _REASON.search(question)
     )
+
+
+def tells_what_is_asked(question: str, sentence: str) -> bool:
+    """Whether a question asks for a person, a time or an amount, and a sentence names one."""
+    return any(asked.search(question) and told.search(sentence) for asked, told in _FACTS)
 
 
 def asks_for_much(question: str) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
 
+from rag_tutor.asking import tells_what_is_asked
 from rag_tutor.chunking import is_title, label_above, plain_text
 from rag_tutor.domain import Citation, Passage, Span, Vectors
 from rag_tutor.sentences import LIST_MARK, TABLE_RULE, sentence_spans
@@ -27,7 +28,7 @@ _DEFINING = re.compile(
     r":|\b(?:(?:is|are|was|were) (?:an?|the|one|when|where|how)|(?:refers?|referred) to|means?"
     r"|stands? for|denotes?|describes?|represents?|consists? of)\b"
 )
-_DEFINES_BONUS = 0.2
+_DEFINES_BONUS, _FACT_BONUS = 0.2, 0.1
 _ASKING = frozenset(
     content_words(
         "explain define definition describe tell know mean meaning term concept idea words word"
@@ -63,8 +64,9 @@ def rank_evidence(
 
     `scores[i]` tells how well each sentence of `passages[i]` answers. To it comes the
     rarity-weighted share of the question's words that the sentence and its heading hold, and
-    something if it says what a thing is of which nothing else is asked, less a little for each rank
-    of its passage. Passages that are far behind the best one are left out.
+    something if it says what a thing is of which nothing else is asked, or names the person, time
+    or amount that is asked for, less a little for each rank of its passage. Passages that are far
+    behind the best one are left out.
     """
     wanted = {word: rarity(word) for word in content_words(question)}
     total = sum(wanted.values()) or 1.0
@@ -81,6 +83,8 @@ def rank_evidence(
             score = float(own[sentence]) + _COVERAGE_WEIGHT * share
             if _defines(passage, span, subject):
                 score += _DEFINES_BONUS
+            if tells_what_is_asked(question, plain_text(passage.chunk.text[slice(*span)])):
+                score += _FACT_BONUS
             evidence.append(_evidence(number, passage, span, score))
     return sorted(evidence, key=lambda item: -item.score)
 

@@ -1,6 +1,6 @@
 import pytest
 
-from rag_tutor.asking import asks_for_much, asks_for_several
+from rag_tutor.asking import asks_for_much, asks_for_several, tells_what_is_asked
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,20 @@ def test_a_question_asks_for_several_or_for_one(question: str, several: bool) ->
 )
 def test_a_question_asks_for_a_fact_or_for_more(question: str, much: bool) -> None:
     assert asks_for_much(question) == much
+
+
+@pytest.mark.parametrize(
+    ("question", "sentence", "tells"),
+    [
+        ("Who found it?", "It was found by Marie Curie in a shed.", True),
+        ("Who found it?", "Basalt and Granite are rocks.", False),
+        ("Whose idea was it", "The idea (Hutton et al.) is old.", True),
+        ("When did it erupt?", "It erupted in 1980 at dawn.", True),
+        ("When did it erupt?", "It erupted 57 times.", False),
+        ("how many plates are there", "There are seven large plates.", True),
+        ("how many plates are there", "There are some large plates.", False),
+        ("What is magma?", "Marie Curie saw 7 kinds of it in 1903.", False),
+    ],
+)
+def test_a_sentence_tells_who_when_or_how_many(question: str, sentence: str, tells: bool) -> None:
+    assert tells_what_is_asked(question, sentence) == tells
