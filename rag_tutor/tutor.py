@@ -46,7 +46,7 @@ from rag_tutor.words import content_words, words
 
 # Below this relevance the notes are taken to hold no answer. Chosen with the default models on the
 # questions in benchmarks/questions and the development set.
-_RELEVANT = 0.23
+_RELEVANT = 0.32
 # Of a follow-up, beside its standalone wording. Chosen on the questions in benchmarks/questions.
 _TYPED_WEIGHT = 0.5
 _EARLIER_WEIGHT = 0.2
