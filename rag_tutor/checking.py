@@ -125,7 +125,7 @@ def listed_parts(
 def _item(quote: str) -> str:
     """A list item in one line, and one sentence; of a name, what stands below it after a colon."""
     first, *below = quote.split("\n")
-    name = label_of(first)
+    name = LIST_MARK.sub("", label_of(first))
     if not name:
         return " ".join(LIST_MARK.sub("", quote.strip(), count=1).split())
     said = ""

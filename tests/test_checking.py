@@ -136,6 +136,8 @@ def test_notes_that_disagree_stand_apart_from_what_is_written_and_quoted() -> No
     [
         ("- base of stone", "base of stone"),
         ("## **Base**", "Base"),
+        ("### 1. Base\n\nIt is of stone.", "**Base**: It is of stone."),
+        ("### 1984 and after", "1984 and after"),
         ("## Base\n\nIt is of\nstone.", "**Base**: It is of stone."),
         ("2. **Base:**\n   - It is of stone.", "**Base**: It is of stone."),
         ("2. **Base**\n   - It is of stone.", "**Base**: It is of stone."),
