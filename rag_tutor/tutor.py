@@ -5,7 +5,6 @@ knows nothing of how an answer is shown.
 import shlex
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
@@ -62,17 +61,12 @@ _MAX_TOKENS = 200
 # What a chat template adds around the messages, at most.
 _TEMPLATE_TOKENS = 64
 
-# So many answers are remembered.
-_REMEMBERED = 100
-
 # One model at a time: transformers sets the type of numbers for the whole process while it loads.
 # A model that is made of another one may load that inside.
 _LOADING = threading.RLock()
 
 Model = TypeVar("Model")
 Piece = TypeVar("Piece")
-# The build of the index, the settings, the question and the turns before it.
-_Asked = tuple[str, Settings, str, tuple[Turn, ...]]
 Stage = Literal["searching", "reading", "writing", "done"]
 
 
@@ -119,7 +113,6 @@ class Tutor:
         self._generator = _once(load_generator)
         self._store: stores.Store | None = None
         self._store_lock = threading.Lock()
-        self._answered: OrderedDict[_Asked, Turn] = OrderedDict()
 
     @property
     def encoder(self) -> Encoder:
@@ -196,8 +189,7 @@ class Tutor:
         return standalone, self._retrieve(store, typed, standalone, history, limit)
 
     def reply(self, question: str, history: Sequence[Turn] = ()) -> Iterator[Reply]:
-        """Answer a question; closing the iterator stops the generator. The same question, asked
-        again in the same place of a conversation, has the same answer at once.
+        """Answer a question; closing the iterator stops the generator.
 
         Raises ConversationError for a question that can't be read, IndexMissingError or
         StaleIndexError, and ModelUnavailableError.
@@ -205,10 +197,6 @@ class Tutor:
         watch = _Stopwatch()
         question = check_question(question)
         store = self._open_store()
-        asked = store.build, self.settings, question, tuple(history)
-        if known := self._answered.get(asked):
-            yield Reply("done", known, watch.read())
-            return
         with watch.step("rewrite"):
             typed, standalone = self._understand(store, question, history)
         answer = Answer("", (), (), refused=False)
@@ -233,11 +221,7 @@ class Tutor:
                 yield Reply("writing", Turn(question, standalone, answer), watch.read())
         if not parts:
             answer = _refusal(typed, found.passages, store.vocabulary)
-        turn = Turn(question, standalone, answer)
-        self._answered[asked] = turn
-        if len(self._answered) > _REMEMBERED:
-            self._answered.popitem(last=False)
-        yield Reply("done", turn, watch.read())
+        yield Reply("done", Turn(question, standalone, answer), watch.read())
 
     def _parts(
         self,

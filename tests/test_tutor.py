@@ -313,23 +313,6 @@ def test_only_a_generator_that_was_not_trained_for_it_is_told_how_to_answer(
     assert MISSING not in prompts[True]
 
 
-def test_the_same_question_is_answered_once_until_the_notes_change(
-    make_tutor: MakeTutor, corpus: Path
-) -> None:
-    generator = ScriptedGenerator(CROWNED, REVOLUTION, CROWNED)
-    tutor = make_tutor(generator)
-    first = ask(tutor, QUESTION)
-    assert ask(tutor, QUESTION) == first
-    assert len(generator.prompts) == 1
-
-    ask(tutor, QUESTION, (Turn(QUESTION, QUESTION, first),))
-    assert len(generator.prompts) == 2
-    save_document(corpus, "dew.md", "# Dew\n\nDew forms on cold nights.\n")
-    update_index(corpus, tutor.settings.index, HashedEncoder())
-    ask(tutor, QUESTION)
-    assert len(generator.prompts) == 3
-
-
 def trained_to_quote(*replies: str) -> ScriptedGenerator:
     generator = ScriptedGenerator(*replies)
     generator.knows_the_task = True
