@@ -48,6 +48,7 @@ _IN_ORDER = 0.5
 # What goes on from a sentence before it.
 _GOING_ON = re.compile(
     r"(?:on the other hand|(?:in|by) contrast|in addition|as a result|for (?:example|instance)"
+    r"|in (?:summary|conclusion|short)|overall"
     r"|similarly|likewise|furthermore|moreover|additionally|however|instead|thus|therefore|hence"
     r"|consequently|conversely|finally|then|next|again|also|and|but|or|so|nor|otherwise)\b",
     re.IGNORECASE,

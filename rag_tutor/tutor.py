@@ -236,20 +236,22 @@ class Tutor:
         A short answer is one sentence or list, or one quotation.
 
         A generator that was trained to quote begins with what the reader finds best; nobody needs
-        to wait for it to say so.
+        to wait for it to say so, unless one sentence isn't what was asked for.
         """
         passages, length = found.passages, self.settings.answer_length
         grounding = Grounding(passages)
         listings = listings_around(passages, store.chunks_of)
+        is_for_several = asks_for_several(question)
         # For a follow-up, single sentences were right twice as often as the best list.
-        if listings and is_full and asks_for_several(question):
+        if listings and is_full and is_for_several:
             listing = best_listing(question, listings, passages, self._reader())
             if listing:
                 yield from _listed(listing, passages, grounding, length)
                 return
         ranked = rank_evidence(question, passages, found.sentences, store.rarity)
         generator = self._generator()
-        said = _lead(ranked, passages, listings) if generator.knows_the_task else []
+        is_led = generator.knows_the_task and not is_for_several
+        said = _lead(ranked, passages, listings) if is_led else []
         for citation in said:
             yield leading_part(grounding.with_repetitions(citation))
         if length == "short" and said:

@@ -345,12 +345,25 @@ def test_a_short_answer_of_a_trained_generator_is_the_best_sentence(make_tutor: 
 def test_a_sentence_that_needs_the_one_before_does_not_lead_an_answer(
     make_tutor: MakeTutor, corpus: Path, index: Path
 ) -> None:
-    needy = "This made Caesar ruler of Gaul, of Rome and of Egypt."
-    save_document(corpus, "caesar.md", f"# War\n\nCaesar crossed the Rubicon. {needy}\n")
-    update_index(corpus, index, HashedEncoder())
-    answer = ask(make_tutor(trained_to_quote()), "What made Caesar ruler of Gaul, Rome and Egypt?")
-    assert needy in answer.text
-    assert not answer.text.startswith(needy)
+    for needy in (
+        "This made Caesar ruler of Gaul, of Rome and of Egypt.",
+        "In summary, Caesar was made ruler of Gaul, of Rome and of Egypt.",
+    ):
+        save_document(corpus, "caesar.md", f"# War\n\nCaesar crossed the Rubicon. {needy}\n")
+        update_index(corpus, index, HashedEncoder())
+        asked = "What made Caesar ruler of Gaul, Rome and Egypt?"
+        answer = ask(make_tutor(trained_to_quote()), asked)
+        assert needy in answer.text
+        assert not answer.text.startswith(needy)
+
+
+def test_one_sentence_does_not_lead_the_answer_to_a_question_for_several_things(
+    make_tutor: MakeTutor,
+) -> None:
+    generator = trained_to_quote(f"{CROWNED} {REVOLUTION}")
+    replies = list(make_tutor(generator).reply("Give me all: Napoleon crowned emperor"))
+    assert replies[-1].turn.answer.text.startswith(CROWNED)
+    assert replies[-1].turn.answer.citations[0].support == "verbatim"
 
 
 def test_an_item_of_a_list_does_not_lead_an_answer(
