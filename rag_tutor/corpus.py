@@ -90,7 +90,11 @@ def read_document(folder: Path, document_id: str) -> Document:
 
     Raises CorpusError if the file is unreadable, too large or binary.
     """
-    content = _content(folder, document_id)
+    return document_of(document_id, read_content(folder, document_id))
+
+
+def document_of(document_id: str, content: bytes) -> Document:
+    """The note that some content is, decoded and repaired. Raises CorpusError if it is no text."""
     if is_converted(document_id):
         title = PurePosixPath(document_id).stem
         return Document(document_id, title, content.decode("utf-8"), content_hash(content))
@@ -103,12 +107,20 @@ def read_document(folder: Path, document_id: str) -> Document:
     return Document(document_id, _title(text, document_id), text, content_hash(content))
 
 
-def read_hash(folder: Path, document_id: str) -> str:
-    """The content hash of a note, which isn't decoded for it.
+def read_content(folder: Path, document_id: str) -> bytes:
+    """The bytes of a note, or of the text that was made of it.
 
     Raises CorpusError if the file is unreadable or too large.
     """
-    return content_hash(_content(folder, document_id))
+    path = resolve(folder, document_id, READABLE_SUFFIXES)
+    if is_converted(document_id):
+        return _converted_content(folder, document_id)
+    try:
+        if path.stat().st_size > MAX_NOTE_BYTES:
+            raise CorpusError(f"{document_id} is {_TOO_LARGE}")
+        return path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{document_id} can't be read: {error.strerror}.") from error
 
 
 def is_converted(document_id: str) -> bool:
@@ -199,19 +211,6 @@ def decode(content: bytes) -> str:
 
 # A note is read again whenever any other one changes; repairing its text takes most of that.
 _decode_once = functools.lru_cache(maxsize=128)(decode)
-
-
-def _content(folder: Path, document_id: str) -> bytes:
-    """The bytes of a note, or of the text that was made of it. Raises CorpusError."""
-    path = resolve(folder, document_id, READABLE_SUFFIXES)
-    if is_converted(document_id):
-        return _converted_content(folder, document_id)
-    try:
-        if path.stat().st_size > MAX_NOTE_BYTES:
-            raise CorpusError(f"{document_id} is {_TOO_LARGE}")
-        return path.read_bytes()
-    except OSError as error:
-        raise CorpusError(f"{document_id} can't be read: {error.strerror}.") from error
 
 
 def _converted_content(folder: Path, document_id: str) -> bytes:

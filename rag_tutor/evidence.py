@@ -81,9 +81,10 @@ def rank_evidence(
             held = wanted.keys() & set(content_words(_in_context(passage, span)))
             share = sum(wanted[word] for word in held) / total
             score = float(own[sentence]) + _COVERAGE_WEIGHT * share
-            if _defines(passage, span, subject):
+            said = plain_text(LIST_MARK.sub("", passage.chunk.text[slice(*span)]))
+            if _defines(said, passage.chunk.heading[-1:], subject):
                 score += _DEFINES_BONUS
-            if tells_what_is_asked(question, plain_text(passage.chunk.text[slice(*span)])):
+            if tells_what_is_asked(question, said):
                 score += _FACT_BONUS
             evidence.append(_evidence(number, passage, span, score))
     return sorted(evidence, key=lambda item: -item.score)
@@ -156,12 +157,11 @@ def _states_something(text: str, span: Span) -> bool:
     return bool(finished) or "\n" in sentence or len(words(sentence)) > _MAX_TITLE_WORDS
 
 
-def _defines(passage: Passage, span: Span, subject: Set[str]) -> bool:
+def _defines(said: str, headings: Sequence[str], subject: Set[str]) -> bool:
     """Whether a sentence says right away what a subject is, which it names together with the
     heading; a label before it names nothing else.
     """
-    said = plain_text(LIST_MARK.sub("", passage.chunk.text[slice(*span)]))
-    above = set(content_words(" ".join(passage.chunk.heading[-1:])))
+    above = set(content_words(" ".join(headings)))
     for found in list(_DEFINING.finditer(said))[:2]:
         head = set(content_words(said[: found.start()]))
         is_other_label = found[0] == ":" and not head <= subject

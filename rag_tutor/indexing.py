@@ -21,7 +21,14 @@ from rag_tutor import store
 from rag_tutor.atomic import remove_left_overs
 from rag_tutor.chunking import CHUNKING_VERSION, SearchableText, chunk_document, searchable_text
 from rag_tutor.conversion import convert_missing
-from rag_tutor.corpus import Skipped, needs_conversion, read_document, read_hash, scan_corpus
+from rag_tutor.corpus import (
+    Skipped,
+    content_hash,
+    document_of,
+    needs_conversion,
+    read_content,
+    scan_corpus,
+)
 from rag_tutor.domain import Chunk, Document, Encoder, Vectors
 from rag_tutor.errors import CorpusError, IndexMissingError, StaleIndexError, TutorError
 from rag_tutor.weights import model_identity
@@ -233,11 +240,12 @@ def _read_unknown(
     documents: list[Document] = []
     for name in names:
         try:
-            content_hash = read_hash(corpus, name)
-            if (name, content_hash) in known:
-                hashes[name] = content_hash
+            content = read_content(corpus, name)
+            key = name, content_hash(content)
+            if key in known:
+                hashes[name] = key[1]
                 continue
-            document = read_document(corpus, name)
+            document = document_of(name, content)
         except CorpusError as error:
             skipped.append(Skipped(name, str(error)))
             continue
