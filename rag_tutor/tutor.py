@@ -5,43 +5,21 @@ knows nothing of how an answer is shown.
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence, Set
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal, TypedDict, TypeVar
 
 from rag_tutor import store as stores
-from rag_tutor.asking import asks_for_much, asks_for_several
-from rag_tutor.checking import (
-    Part,
-    checked_parts,
-    disagreeing_part,
-    joined,
-    leading_part,
-    listed_parts,
-    quoted_part,
-)
-from rag_tutor.config import AnswerLength, Settings
+from rag_tutor.checking import Part
+from rag_tutor.composing import answer_of, answer_parts, refusal, with_disagreements
+from rag_tutor.config import Settings
 from rag_tutor.conversation import check_question, standalone_question
-from rag_tutor.disagreement import disagreeing
-from rag_tutor.domain import (
-    Answer,
-    Citation,
-    Encoder,
-    Generator,
-    Message,
-    Passage,
-    Reader,
-    Turn,
-)
+from rag_tutor.domain import Answer, Encoder, Generator, Reader, Turn
 from rag_tutor.errors import StaleIndexError
-from rag_tutor.evidence import Evidence, leads, near_best, rank_evidence, select_evidence
-from rag_tutor.grounding import Grounding, closest_headings, prompt, stands_alone
-from rag_tutor.listing import Listing, best_listing, listings_around
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Query, Retrieval, Weights, retrieve
 from rag_tutor.spelling import corrected
 from rag_tutor.weights import model_identity
-from rag_tutor.words import content_words, words
 
 # Below this relevance the notes are taken to hold no answer. Chosen with the default models on the
 # questions in benchmarks/questions and the development set.
@@ -49,17 +27,6 @@ _RELEVANT = 0.32
 # Of a follow-up, beside its standalone wording. Chosen on the questions in benchmarks/questions.
 _TYPED_WEIGHT = 0.5
 _EARLIER_WEIGHT = 0.2
-# Of what is asked for a fact and of what asks for more.
-_MAX_QUOTATIONS: dict[AnswerLength, tuple[int, int]] = {
-    "short": (1, 1),
-    "normal": (3, 5),
-    "detailed": (6, 8),
-}
-# The generator reads the best passages only: reading five takes twice as long.
-_WRITTEN_FROM = 3
-_MAX_TOKENS = 200
-# What a chat template adds around the messages, at most.
-_TEMPLATE_TOKENS = 64
 
 # One model at a time: transformers sets the type of numbers for the whole process while it loads.
 # A model that is made of another one may load that inside.
@@ -209,77 +176,23 @@ class Tutor:
 
         parts: list[Part] = []
         if found.relevance >= _RELEVANT:
-            for part in watch.timed(
-                _with_disagreements(
-                    self._parts(store, standalone, found, history, is_full=standalone == typed),
-                    standalone,
-                    found.passages,
-                )
-            ):
+            composed = answer_parts(
+                standalone,
+                found,
+                history,
+                is_full=standalone == typed,
+                store=store,
+                reader=self._reader(),
+                load_generator=self._generator,
+                length=self.settings.answer_length,
+            )
+            for part in watch.timed(with_disagreements(composed, standalone, found.passages)):
                 parts.append(part)
-                answer = _answer(parts, found.passages)
+                answer = answer_of(parts, found.passages)
                 yield Reply("writing", Turn(question, standalone, answer), watch.read())
         if not parts:
-            answer = _refusal(typed, found.passages, store.vocabulary)
+            answer = refusal(typed, found.passages, store.vocabulary)
         yield Reply("done", Turn(question, standalone, answer), watch.read())
-
-    def _parts(
-        self,
-        store: stores.Store,
-        question: str,
-        found: Retrieval,
-        history: Sequence[Turn],
-        is_full: bool,
-    ) -> Iterator[Part]:
-        """The parts of an answer: the list that is asked for, or what is written and supported,
-        from the first sentence on that tells what was asked, then quotations of the other evidence.
-        A short answer is one sentence or list, or one quotation.
-
-        A generator that was trained to quote begins with what the reader finds best; nobody needs
-        to wait for it to say so, unless one sentence isn't what was asked for.
-        """
-        passages, length = found.passages, self.settings.answer_length
-        grounding = Grounding(passages)
-        listings = listings_around(passages, store.chunks_of)
-        is_for_several = asks_for_several(question)
-        # For a follow-up, single sentences were right twice as often as the best list.
-        if listings and is_full and is_for_several:
-            listing = best_listing(question, listings, passages, self._reader())
-            if listing:
-                yield from _listed(listing, passages, grounding, length)
-                return
-        ranked = rank_evidence(question, passages, found.sentences, store.rarity)
-        generator = self._generator()
-        is_led = generator.knows_the_task and not is_for_several
-        said = _lead(ranked, passages, listings) if is_led else []
-        for citation in said:
-            yield leading_part(grounding.with_repetitions(citation))
-        if length == "short" and said:
-            return
-        messages = _fitting_prompt(question, passages[:_WRITTEN_FROM], history, generator)
-        pieces = generator.stream(messages, _MAX_TOKENS)
-        is_written = False
-        with closing(pieces):
-            for part in checked_parts(pieces, grounding):
-                begun = [each for each in listings if each.holds(part.citations[0])]
-                if begun and part.form == "item" and not is_written:
-                    # A small model seldom comes to the end of a list.
-                    yield from _listed(begun[0], passages, grounding, length)
-                    return
-                is_first = part.form == "sentence" and not is_written
-                if is_first and not leads(ranked, part.citations, passages):
-                    continue
-                if length == "short" and is_written and part.form != "item":
-                    break
-                is_written = True
-                if not _places(part.citations) <= _places(said):
-                    yield part
-                    said.extend(part.citations)
-        if length == "short" and said:
-            return
-        limit = _MAX_QUOTATIONS[length][asks_for_much(question)]
-        evidence = [_citation(each, passages) for each in select_evidence(ranked, limit)]
-        yield from _quoted(evidence, said, grounding)
 
     def _understand(
         self, store: stores.Store, question: str, history: Sequence[Turn]
@@ -364,114 +277,6 @@ def _once(load: Callable[[], Model]) -> Callable[[], Model]:
         return loaded[0]
 
     return get
-
-
-def _fitting_prompt(
-    question: str, passages: Sequence[Passage], history: Sequence[Turn], generator: Generator
-) -> list[Message]:
-    """The prompt with as many of the passages, the best first, as the generator can read."""
-    room = generator.context_tokens - _MAX_TOKENS - _TEMPLATE_TOKENS
-    for count in range(len(passages), 0, -1):
-        messages = prompt(question, passages[:count], history, generator.knows_the_task)
-        needed = sum(generator.count_tokens(message["content"]) for message in messages)
-        if needed <= room:
-            break
-    return messages
-
-
-def _with_disagreements(
-    parts: Iterator[Part], question: str, passages: Sequence[Passage]
-) -> Iterator[Part]:
-    """The parts of an answer; instead of one that other notes contradict, both sides."""
-    shown: set[tuple[int, int]] = set()
-    for part in parts:
-        cited = part.citations[0]
-        if _place(cited) in shown:
-            continue
-        others = disagreeing(question, cited, passages) if part.form != "item" else ()
-        if others:
-            sides = replace(cited, support="quoted"), *others
-            shown.update(map(_place, sides))
-            yield disagreeing_part(sides)
-        else:
-            yield part
-
-
-def _listed(
-    listing: Listing, passages: Sequence[Passage], grounding: Grounding, length: AnswerLength
-) -> Iterator[Part]:
-    citations = (listing if length == "short" else listing.explained).citations(passages)
-    items = [grounding.with_repetitions(each) for each in citations]
-    above = listing.lead
-    lead = replace(citations[0], start=above.start, end=above.end) if above else None
-    return listed_parts(listing.heading[-1], items, lead, names_only=length == "short")
-
-
-def _citation(item: Evidence, passages: Sequence[Passage]) -> Citation:
-    return Citation(item.number, passages[item.number - 1], item.start, item.end, "quoted")
-
-
-def _lead(
-    ranked: Sequence[Evidence], passages: Sequence[Passage], listings: Sequence[Listing]
-) -> list[Citation]:
-    """The best sentence that can be an answer's first, if there is one: not an item of a list."""
-    near = (_citation(each, passages) for each in near_best(ranked))
-    first = next(filter(stands_alone, near), None)
-    return [first] if first and not any(each.holds(first) for each in listings) else []
-
-
-def _quoted(
-    evidence: Sequence[Citation], said: Sequence[Citation], grounding: Grounding
-) -> Iterator[Part]:
-    """Quotations of the evidence that wasn't said yet."""
-    known = _places(said)
-    before = said[-1] if said else None
-    for citation in evidence:
-        if _place(citation) not in known:
-            is_led = before is not None and _follows(citation, before)
-            yield quoted_part(grounding.with_repetitions(citation), is_led)
-            before = citation
-
-
-def _follows(citation: Citation, before: Citation) -> bool:
-    """Whether a citation is of the sentence right after another, which leads to it."""
-    chunk = citation.passage.chunk
-    between = chunk.text[before.end - chunk.start : citation.start - chunk.start]
-    is_near = citation.number == before.number and before.end <= citation.start
-    return is_near and not words(between)
-
-
-def _places(citations: Sequence[Citation]) -> set[tuple[int, int]]:
-    return {_place(each) for citation in citations for each in (citation, *citation.also)}
-
-
-def _place(citation: Citation) -> tuple[int, int]:
-    # Not by its start: "Answer:" before a sentence is part of what was written, not of evidence.
-    return citation.number, citation.end
-
-
-def _answer(parts: Sequence[Part], passages: Sequence[Passage]) -> Answer:
-    """The answer so far; further passages of a list join the others in the order of its items."""
-    citations = tuple(citation for part in parts for citation in part.citations)
-    read = [*passages]
-    for citation in citations:
-        if citation.number > len(read):
-            read.append(citation.passage)
-    return Answer(joined(parts), citations, tuple(read), refused=False)
-
-
-def _refusal(question: str, passages: tuple[Passage, ...], vocabulary: Set[str]) -> Answer:
-    """What is said instead of an answer: which words no note holds, and what comes closest."""
-    text = "I can't find this in your notes."
-    strange = [word for word in words(question) if set(content_words(word)) - vocabulary]
-    if strange:
-        text += (
-            f" None of them mentions {' or '.join(f'“{word}”' for word in dict.fromkeys(strange))}."
-        )
-    closest = [f"- {line}" for line in closest_headings(passages)]
-    if closest:
-        text += "\n\nThe closest headings are:\n\n" + "\n".join(closest)
-    return Answer(text, (), passages, refused=True)
 
 
 class _Stopwatch:
