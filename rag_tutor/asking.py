@@ -1,6 +1,11 @@
-"""Tells from a question's words what form of answer it asks for; knows nothing of the notes."""
+"""Tells from a question's words what form of answer it asks for, and which questions it asks in a
+row; knows nothing of the notes.
+"""
 
 import re
+
+from rag_tutor.domain import Span
+from rag_tutor.words import content_words
 
 # Of the questions in training/data/, these find two thirds of those for a list, and 3 % of others.
 _SEVERAL = re.compile(
@@ -25,6 +30,30 @@ _EXPLAINING = re.compile(
 _TWO_QUESTIONS = re.compile(
     r"\?.*\w.*\?|\band (?:what|why|which|who|when|where|does|do|is|are)\b", re.IGNORECASE
 )
+
+# "When" and "where" may as well begin a clause that asks nothing.
+_ASKED = (
+    r"(?:(?:in|for|on|by|with|at|from|to|of|under) )?"
+    r"(?:what|which|who|whom|whose|why|how"
+    r"|(?:when|where)(?= (?:is|are|was|were|do|does|did|has|have|can|could|should|will|would)\b))\b"
+)
+_YES_OR_NO = r"(?:is|are|was|were|do|does|did|can|could|should|would|will|has|have)(?:n't)?\b"
+# Behind a comma alone, "which" and "who" rather go on with the words before them.
+_JOINT = re.compile(
+    rf"(?<=\?)\s+(?:(?:and|or)\s+)?|(?:,\s*|\s+)(?:and|but)\s+(?:also\s+|then\s+)?(?={_ASKED})"
+    r"|[,;]\s+(?=(?:what|why|how|(?:in|for|by|of) (?:what|which))\b)",
+    re.IGNORECASE,
+)
+_BEGINS_ASKING = re.compile(
+    rf"\W*(?:(?:and|but|so|or|then|ok|okay)\W+)*(?:{_ASKED}|{_YES_OR_NO})", re.IGNORECASE
+)
+_ASKS_LATER = re.compile(rf"[\w)][:,;\u2013-]? {_ASKED}|\?\W*\Z", re.IGNORECASE)
+# "If I build one, how …?" is one question, and so is "In a GAN, what …?".
+_SETTING = re.compile(
+    r"\W*(?:(?:and|but|so|ok|okay)\W+)*(?:if|when|once|while|in|for|with|on|at|from|to)\b",
+    re.IGNORECASE,
+)
+_MOST_QUESTIONS = 4
 
 # For a person, a time or an amount; and what tells one. A name is two capitalised words, or one
 # before "et al.", of which the first doesn't begin the sentence.
@@ -51,6 +80,41 @@ def asks_for_several(question: str) -> bool:
     return bool(_SEVERAL.search(question)) and not (
         _COMPARING.search(question) or _REASON.search(question)
     )
+
+
+def questions_in(question: str) -> list[str]:
+    """The questions that a question asks in a row, in their order: itself, if it is one.
+
+    "What is a cell and who found it?" asks two. What has no content word of its own, such as "and
+    why?", is part of the one before.
+    """
+    joints = list(_JOINT.finditer(question))
+    starts = [0, *(joint.end() for joint in joints)]
+    ends = [*(joint.start() for joint in joints), len(question)]
+    found: list[Span] = []
+    for start, end in zip(starts, ends, strict=True):
+        if found and not _goes_on(question[slice(*found[-1])], question[start:end]):
+            found[-1] = found[-1][0], end
+        else:
+            found.append((start, end))
+    if len(found) > _MOST_QUESTIONS:
+        return [question]
+    return [question[slice(*span)] for span in found]
+
+
+def _goes_on(before: str, part: str) -> bool:
+    """Whether a part asks something else than the one before it, which is a question too."""
+    is_other = bool(set(content_words(part)) - set(content_words(before)))
+    return is_other and bool(_BEGINS_ASKING.match(part)) and _is_question(before)
+
+
+def _is_question(part: str) -> bool:
+    """Whether a part asks something by itself, and doesn't only lead to what follows."""
+    if not content_words(part):
+        return False
+    if _BEGINS_ASKING.match(part):
+        return True
+    return bool(_ASKS_LATER.search(part)) and not _SETTING.match(part)
 
 
 def tells_what_is_asked(question: str, sentence: str) -> bool:

@@ -43,6 +43,7 @@ _TEMPLATE_TOKENS = 64
 def answer_parts(
     question: str,
     found: Retrieval,
+    in_a_row: Sequence[tuple[str, Retrieval]],
     history: Sequence[Turn],
     is_full: bool,
     store: Store,
@@ -55,11 +56,16 @@ def answer_parts(
     A short answer is one sentence or list, or one quotation.
 
     A generator that was trained to quote begins with what the reader finds best; nobody needs
-    to wait for it to say so, unless one sentence isn't what was asked for.
+    to wait for it to say so, unless one sentence isn't what was asked for. Of several questions
+    `in_a_row`, each with what was found for it, it would answer one: they are answered in turn, by
+    the notes alone.
 
     `is_full` tells that a question was typed as it stands. The generator is loaded if it is needed.
     Raises ModelUnavailableError.
     """
+    if in_a_row and load_generator().knows_the_task:
+        yield from _answered_in_a_row(in_a_row, question, found, store, reader, length)
+        return
     passages = found.passages
     grounding = Grounding(passages)
     listings = listings_around(passages, store.chunks_of)
@@ -100,7 +106,7 @@ def answer_parts(
     if length == "short" and said:
         return
     limit = _MAX_QUOTATIONS[length][asks_for_much(question)]
-    evidence = [_citation(each, passages) for each in select_evidence(ranked, limit)]
+    evidence = [_citation(each, passages) for each in select_evidence([ranked], limit)]
     yield from _quoted(evidence, said, grounding)
 
 
@@ -124,7 +130,7 @@ def with_disagreements(
 
 def answer_of(parts: Sequence[Part], passages: Sequence[Passage]) -> Answer:
     """The answer so far; further passages of a list join the others in the order of its items."""
-    citations = tuple(citation for part in parts for citation in part.citations)
+    citations = tuple(_cited(parts))
     read = [*passages]
     for citation in citations:
         if citation.number > len(read):
@@ -144,6 +150,46 @@ def refusal(question: str, passages: tuple[Passage, ...], vocabulary: Set[str]) 
     if closest:
         text += "\n\nThe closest headings are:\n\n" + "\n".join(closest)
     return Answer(text, (), passages, refused=True)
+
+
+def _answered_in_a_row(
+    asked: Sequence[tuple[str, Retrieval]],
+    question: str,
+    found: Retrieval,
+    store: Store,
+    reader: Reader,
+    length: AnswerLength,
+) -> Iterator[Part]:
+    """To each question in turn the list that it asks for, or the best sentence; then quotations of
+    what else answers one of them or the whole.
+    """
+    passages = found.passages
+    grounding = Grounding(passages)
+    shown: list[Part] = []
+    rankings = []
+    for part, own in asked:
+        listings = listings_around(own.passages, store.chunks_of)
+        listing = None
+        if listings and asks_for_several(part):
+            listing = best_listing(part, listings, own.passages, reader)
+        if listing:
+            new = list(_listed(listing, answer_of(shown, passages).passages, grounding, length))
+        else:
+            rankings.append(_ranked(part, own, passages, store))
+            said = _places(_cited(shown))
+            leads = _lead(rankings[-1], passages, listings)
+            new = [
+                leading_part(grounding.with_repetitions(each))
+                for each in leads
+                if _place(each) not in said
+            ]
+        shown += new
+        yield from new
+    if length == "short" and shown:
+        return
+    rankings.append(_ranked(question, found, passages, store))
+    chosen = select_evidence(rankings, len(asked) * _MAX_QUOTATIONS[length][False])
+    yield from _quoted([_citation(each, passages) for each in chosen], _cited(shown), grounding)
 
 
 def _fitting_prompt(
@@ -171,6 +217,20 @@ def _listed(
 
 def _citation(item: Evidence, passages: Sequence[Passage]) -> Citation:
     return Citation(item.number, passages[item.number - 1], item.start, item.end, "quoted")
+
+
+def _cited(parts: Sequence[Part]) -> list[Citation]:
+    return [citation for part in parts for citation in part.citations]
+
+
+def _ranked(
+    question: str, found: Retrieval, passages: Sequence[Passage], store: Store
+) -> list[Evidence]:
+    """The evidence in what was found, each with the number that its passage has among others."""
+    ranked = rank_evidence(question, found.passages, found.sentences, store.rarity)
+    chunks = [passage.chunk for passage in passages]
+    numbers = [chunks.index(passage.chunk) + 1 for passage in found.passages]
+    return [replace(each, number=numbers[each.number - 1]) for each in ranked]
 
 
 def _lead(

@@ -5,6 +5,7 @@ language models or prompts.
 import re
 from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 
 from rag_tutor.asking import tells_what_is_asked
 from rag_tutor.chunking import is_title, label_above, plain_text
@@ -90,15 +91,17 @@ def rank_evidence(
     return sorted(evidence, key=lambda item: -item.score)
 
 
-def select_evidence(ranked: Sequence[Evidence], limit: int) -> list[Evidence]:
-    """Choose what to quote: the best sentences, passage by passage in the order of their text, the
-    passage of the best one first.
+def select_evidence(rankings: Sequence[Sequence[Evidence]], limit: int) -> list[Evidence]:
+    """Choose what to quote: the best sentences, of each ranking in turn, passage by passage in the
+    order of their text, the passage of the best one first.
     """
+    near = [
+        [item for item in ranked if item.score >= ranked[0].score - _NEAR_BEST]
+        for ranked in rankings
+    ]
     chosen: list[Evidence] = []
-    for item in ranked:
-        if len(chosen) >= limit or item.score < ranked[0].score - _NEAR_BEST:
-            break
-        if not any(_repeats(item, other) for other in chosen):
+    for item in chain.from_iterable(zip_longest(*near)):
+        if item and len(chosen) < limit and not any(_repeats(item, each) for each in chosen):
             chosen.append(item)
     passages = list(dict.fromkeys(item.number for item in chosen))
     return sorted(chosen, key=lambda item: (passages.index(item.number), item.start))

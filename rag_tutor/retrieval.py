@@ -2,7 +2,7 @@
 and repetitions left out; knows nothing of conversations or of how an answer is written.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
 
@@ -75,6 +75,34 @@ class Retrieval:
     passages: tuple[Passage, ...]
     sentences: tuple[Vectors, ...]
     relevance: float
+
+
+def with_best_of(found: Retrieval, others: Sequence[Retrieval], limit: int) -> Retrieval:
+    """What was found, cut to `limit` passages, among which the best of each of the others has its
+    place: for a question that asks several things in a row, and what was found for each of them.
+    """
+    best = {other.passages[0].chunk: other for other in others[:limit]}
+    free = limit - len(best)
+    rest = [passage.chunk for passage in found.passages if passage.chunk not in best][:free]
+    kept = among(found, {*best, *rest})
+    added = best.keys() - {passage.chunk for passage in kept.passages}
+    lowest = found.passages[-1].score
+    new = [best[chunk] for chunk in best if chunk in added]
+    return replace(
+        kept,
+        passages=(*kept.passages, *(replace(each.passages[0], score=lowest) for each in new)),
+        sentences=(*kept.sentences, *(each.sentences[0] for each in new)),
+    )
+
+
+def among(found: Retrieval, chunks: Set[Chunk]) -> Retrieval:
+    """What was found, of some chunks only."""
+    kept = [at for at, passage in enumerate(found.passages) if passage.chunk in chunks]
+    return replace(
+        found,
+        passages=tuple(found.passages[at] for at in kept),
+        sentences=tuple(found.sentences[at] for at in kept),
+    )
 
 
 @dataclass(frozen=True, slots=True)

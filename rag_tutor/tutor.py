@@ -11,13 +11,22 @@ from dataclasses import dataclass, replace
 from typing import Literal, TypedDict, TypeVar
 
 from rag_tutor import store as stores
+from rag_tutor.asking import questions_in
 from rag_tutor.checking import Part
 from rag_tutor.composing import answer_of, answer_parts, refusal, with_disagreements
 from rag_tutor.config import Settings
 from rag_tutor.conversation import check_question, standalone_question
 from rag_tutor.domain import Answer, Encoder, Generator, Reader, Turn
 from rag_tutor.errors import StaleIndexError
-from rag_tutor.retrieval import DEFAULT_WEIGHTS, Query, Retrieval, Weights, retrieve
+from rag_tutor.retrieval import (
+    DEFAULT_WEIGHTS,
+    Query,
+    Retrieval,
+    Weights,
+    among,
+    retrieve,
+    with_best_of,
+)
 from rag_tutor.spelling import corrected
 from rag_tutor.weights import model_identity
 
@@ -58,6 +67,18 @@ class Reply:
     stage: Stage
     turn: Turn
     timings_ms: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question as it was typed, and as it would be asked without the history; `parts` are the
+    questions in it, if it asks several in a row.
+    """
+
+    typed: str
+    standalone: str
+    history: tuple[Turn, ...]
+    parts: tuple["_Asked", ...] = ()
 
 
 class Tutor:
@@ -152,8 +173,9 @@ class Tutor:
     ) -> tuple[str, Retrieval]:
         """The standalone question, and what is found for it. Raises as `reply` does."""
         store = self._open_store()
-        typed, standalone = self._understand(store, check_question(question), history)
-        return standalone, self._retrieve(store, typed, standalone, history, limit)
+        asked = self._understand(store, check_question(question), history)
+        found, _ = self._retrieve(store, asked, limit or self.settings.passages)
+        return asked.standalone, found
 
     def reply(self, question: str, history: Sequence[Turn] = ()) -> Iterator[Reply]:
         """Answer a question; closing the iterator stops the generator.
@@ -165,12 +187,13 @@ class Tutor:
         question = check_question(question)
         store = self._open_store()
         with watch.step("rewrite"):
-            typed, standalone = self._understand(store, question, history)
+            asked = self._understand(store, question, history)
+        standalone = asked.standalone
         answer = Answer("", (), (), refused=False)
         yield Reply("searching", Turn(question, standalone, answer), watch.read())
 
         with watch.step("retrieve"):
-            found = self._retrieve(store, typed, standalone, history)
+            found, in_a_row = self._retrieve(store, asked, self.settings.passages)
         answer = replace(answer, passages=found.passages)
         yield Reply("reading", Turn(question, standalone, answer), watch.read())
 
@@ -179,8 +202,9 @@ class Tutor:
             composed = answer_parts(
                 standalone,
                 found,
+                [each for each in in_a_row if each[1].relevance >= _RELEVANT],
                 history,
-                is_full=standalone == typed,
+                is_full=standalone == asked.typed,
                 store=store,
                 reader=self._reader(),
                 load_generator=self._generator,
@@ -191,35 +215,54 @@ class Tutor:
                 answer = answer_of(parts, found.passages)
                 yield Reply("writing", Turn(question, standalone, answer), watch.read())
         if not parts:
-            answer = refusal(typed, found.passages, store.vocabulary)
+            answer = refusal(asked.typed, found.passages, store.vocabulary)
         yield Reply("done", Turn(question, standalone, answer), watch.read())
 
-    def _understand(
-        self, store: stores.Store, question: str, history: Sequence[Turn]
-    ) -> tuple[str, str]:
-        """The question without slips of typing, and as it would be asked without a history."""
+    def _understand(self, store: stores.Store, question: str, history: Sequence[Turn]) -> _Asked:
+        """The question without slips of typing, as it would be asked without a history, and the
+        questions in it, of which each follows up the one before.
+        """
         typed = corrected(question, store.spellings, store.vocabulary)
-        return typed, standalone_question(typed, history, self._reader(), store.vocabulary)
+        parts: list[_Asked] = []
+        before = tuple(history)
+        for part in questions_in(typed):
+            parts.append(self._without_history(store, part, before))
+            nothing = Answer("", (), (), refused=False)
+            before = (*before, Turn(part, parts[-1].standalone, nothing))
+        if len(parts) == 1:
+            return parts[0]
+        return replace(self._without_history(store, typed, history), parts=tuple(parts))
+
+    def _without_history(self, store: stores.Store, typed: str, history: Sequence[Turn]) -> _Asked:
+        alone = standalone_question(typed, history, self._reader(), store.vocabulary)
+        return _Asked(typed, alone, tuple(history))
 
     def _retrieve(
-        self,
-        store: stores.Store,
-        question: str,
-        standalone: str,
-        history: Sequence[Turn],
-        limit: int | None = None,
-    ) -> Retrieval:
+        self, store: stores.Store, asked: _Asked, limit: int
+    ) -> tuple[Retrieval, list[tuple[str, Retrieval]]]:
+        """Passages for a question; and for each question in it, if it asks several in a row, how it
+        is asked alone and which of those passages were found for it.
+        """
+        found = self._retrieve_one(store, asked, limit)
+        parts = [self._retrieve_one(store, part, limit) for part in asked.parts]
+        found = with_best_of(found, parts, limit)
+        chunks = {passage.chunk for passage in found.passages}
+        return found, [
+            (part.standalone, among(own, chunks))
+            for part, own in zip(asked.parts, parts, strict=True)
+        ]
+
+    def _retrieve_one(self, store: stores.Store, asked: _Asked, limit: int) -> Retrieval:
         """Passages for a question; for a follow-up, what it was typed as and the question
         before count too, in case its standalone wording took over too much or too little.
         """
-        queries = [Query(question)]
-        if standalone != question:
+        queries = [Query(asked.typed)]
+        if asked.standalone != asked.typed:
             queries = [
-                Query(question, _TYPED_WEIGHT),
-                Query(history[-1].standalone, _EARLIER_WEIGHT),
-                Query(standalone),
+                Query(asked.typed, _TYPED_WEIGHT),
+                Query(asked.history[-1].standalone, _EARLIER_WEIGHT),
+                Query(asked.standalone),
             ]
-        limit = limit or self.settings.passages
         encoder = self._encoders[store.manifest.encoder]()
         return retrieve(store, encoder, self._reader(), queries, limit, self._weights)
 

@@ -1,6 +1,11 @@
 import pytest
 
-from rag_tutor.asking import asks_for_much, asks_for_several, tells_what_is_asked
+from rag_tutor.asking import (
+    asks_for_much,
+    asks_for_several,
+    questions_in,
+    tells_what_is_asked,
+)
 
 
 @pytest.mark.parametrize(
@@ -37,6 +42,54 @@ def test_a_question_asks_for_several_or_for_one(question: str, several: bool) ->
 )
 def test_a_question_asks_for_a_fact_or_for_more(question: str, much: bool) -> None:
     assert asks_for_much(question) == much
+
+
+@pytest.mark.parametrize(
+    ("question", "asked"),
+    [
+        (
+            "What is magma and where does it come from?",
+            ["What is magma", "where does it come from?"],
+        ),
+        (
+            "Is marble hard? And how is granite made?",
+            ["Is marble hard?", "how is granite made?"],
+        ),
+        (
+            "which rock floats, and in which country is it found and what is its use",
+            ["which rock floats", "in which country is it found", "what is its use"],
+        ),
+        ("what is slate, how is it split", ["what is slate", "how is it split"]),
+        (
+            "Basalt or granite: which one is darker and which one is lighter?",
+            ["Basalt or granite: which one is darker", "which one is lighter?"],
+        ),
+        (
+            "Explain how geysers work and why some have died.",
+            ["Explain how geysers work", "why some have died."],
+        ),
+    ],
+)
+def test_several_questions_in_a_row_are_told_apart(question: str, asked: list[str]) -> None:
+    assert questions_in(question) == asked
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "If I heat limestone, what happens?",
+        "In a volcano, what is the vent?",
+        "Who described granite, and when?",
+        "What is a rock that floats and sinks?",
+        "What is basalt? List its uses.",
+        "I read a book on pumice. What is it?",
+        "When magma cools, which rock is formed?",
+        "What is pumice, which floats on water?",
+        "and why?",
+    ],
+)
+def test_one_question_stays_whole(question: str) -> None:
+    assert questions_in(question) == [question]
 
 
 @pytest.mark.parametrize(

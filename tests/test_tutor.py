@@ -366,6 +366,41 @@ def test_one_sentence_does_not_lead_the_answer_to_a_question_for_several_things(
     assert replies[-1].turn.answer.citations[0].support == "verbatim"
 
 
+def test_several_questions_in_a_row_are_answered_one_by_one(make_tutor: MakeTutor) -> None:
+    generator = trained_to_quote(CROWNED)
+    asked = f"{QUESTION.rstrip('?')} and what releases energy from sugar?"
+    answer = ask(make_tutor(generator), asked)
+    energy = "A mitochondrion is the organelle that releases energy from sugar."
+    assert answer.text.startswith(f"{CROWNED} [")
+    assert f"] {energy} [" in answer.text
+    assert generator.prompts == []
+    for citation in answer.citations:
+        assert answer.passages[citation.number - 1].chunk == citation.passage.chunk
+
+
+def test_a_search_for_several_questions_in_a_row_finds_the_best_passage_of_each(
+    make_tutor: MakeTutor, corpus: Path, index: Path
+) -> None:
+    for where in ("Notre Dame", "old Milan", "cold Moscow"):
+        text = f"Napoleon crowned emperor: he was crowned emperor in {where}."
+        save_document(corpus, f"{where}.md", text)
+    update_index(corpus, index, HashedEncoder())
+    asked = "Was Napoleon crowned emperor, or who crowned emperor Napoleon, and what makes energy?"
+    found = make_tutor().search(asked, limit=2).answer.passages
+    assert len(found) == 2
+    assert any("releases energy from sugar" in passage.chunk.text for passage in found)
+
+
+def test_a_generator_that_follows_instructions_answers_several_questions_itself(
+    make_tutor: MakeTutor,
+) -> None:
+    generator = ScriptedGenerator(CROWNED)
+    ask(make_tutor(generator), f"{QUESTION.rstrip('?')} and what releases energy from sugar?")
+    [prompt] = generator.prompts
+    assert CROWNED in prompt
+    assert "releases energy" in prompt
+
+
 def test_an_item_of_a_list_does_not_lead_an_answer(
     make_tutor: MakeTutor, corpus: Path, index: Path
 ) -> None:
