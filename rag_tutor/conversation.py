@@ -41,6 +41,27 @@ _GOES_ON = re.compile(
     re.IGNORECASE,
 )
 
+# "The second one", of what the answer before lists or the question before compares.
+_ORDERED = re.compile(
+    r"\bthe (former|latter|(?:first|second|third|fourth|fifth|last)(?=\W*\Z|[,.?!]| (?:of|ones?"
+    r"|kind|type|option|method|approach|way|term|part|then|please|pls|is|was|do|does|can)\b))",
+    re.IGNORECASE,
+)
+_PLACES = {"first": 0, "former": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4}
+_COMPARED = re.compile(
+    r"\bbetween (?P<one>.+?) and (?P<other>.+)"
+    r"|\bcompare (?P<first>.+?) (?:and|with|to) (?P<second>.+)"
+    r"|^\W*(?P<this>.+?) (?:vs\.?|versus) (?P<that>.+)",
+    re.IGNORECASE,
+)
+# What follows the second of the things that are compared.
+_AFTER_COMPARED = re.compile(
+    r"[?.!,;:(\u2013\u2014]| (?:when|in|for|as|with|again|what|which|how)\b"
+)
+_MOST_NAME_WORDS = 6
+# Of a list item or quotation "- *label:* **name**: text".
+_LISTED = re.compile(r"- (?:\*[^*]+:\* )?\**`?([^*`.:]{2,60}?)`?(?:\**:|\*\*| \[\d)")
+
 
 def check_question(question: str) -> str:
     """Return the question without white space around it and characters without a shape.
@@ -79,10 +100,13 @@ def standalone_question(
     It is followed, in brackets, by the words of the conversation that a person would take over
     in writing it so that it stands alone, as far as they are in the `vocabulary` of the notes
     (stemmed). No word is invented. What announces a new topic, or hardly leans on what was said,
-    is returned as it is.
+    is returned as it is. Of "the second one" only the name is taken over that the answer before
+    lists as the second, or the question before compares.
     """
     if not history or _NEW_TOPIC.search(question):
         return question
+    if named := _named_by_place(question, history[-1]):
+        return f"{question} ({named})"
     conversation = conversation_text([turn.question for turn in reversed(history[-_MAX_TURNS:])])
     known = set(content_words(question))
     carried: list[tuple[str, float]] = []
@@ -96,6 +120,34 @@ def standalone_question(
         return question
     kept = [pair[0] for pair in carried if pair in best]
     return f"{question} ({' '.join(kept)})"
+
+
+def _named_by_place(question: str, before: Turn) -> str:
+    """The name of what a question means with "the second one"; none if there is no such thing."""
+    ordered = _ORDERED.search(question)
+    names = _compared(before.standalone) or _listed(before.answer.text)
+    if not ordered or len(names) < 2:
+        return ""
+    place = _PLACES.get(ordered[1].lower(), len(names) - 1)
+    return names[place] if place < len(names) else ""
+
+
+def _compared(question: str) -> list[str]:
+    """The names of the two things that a question compares, if it does."""
+    found = _COMPARED.search(question)
+    names = [name for name in found.groups() if name] if found else []
+    names = [_AFTER_COMPARED.split(name.strip())[0].strip(" -") for name in names]
+    return names if all(0 < len(name.split()) <= _MOST_NAME_WORDS for name in names) else []
+
+
+def _listed(text: str) -> list[str]:
+    """The names of the items of an answer's list, or of what it quotes, if all of them have one."""
+    for mark in ("", "> "):
+        items = [line for line in text.split("\n") if line.startswith(f"{mark}- ")]
+        names = [_LISTED.match(item, len(mark)) for item in items]
+        if items:
+            return [name[1] for name in names if name] if all(names) else []
+    return []
 
 
 def leaning(question: str, chance: float) -> float:

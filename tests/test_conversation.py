@@ -54,6 +54,49 @@ def test_a_question_that_needs_nothing_from_before_takes_nothing_over() -> None:
     assert standalone(question, "how does a Mitochondrion work") == question
 
 
+LISTED = """Loss of a VAE:
+
+- **Reconstruction loss**: how well it rebuilds. [1]
+- KL divergence: how far it is from the prior. [1]
+
+From your notes:
+
+> - **Beta:** weighs them. [2]"""
+QUOTED = """From your notes:
+
+> - *Loss:* **Reconstruction loss:** how well it rebuilds. [1]
+> - **`KL divergence`** is how far it is from the prior. [2]"""
+UNNAMED = """Loss of a VAE:
+
+- It measures how well the input is rebuilt, and it is what most people mean by the loss. [1]
+- KL divergence: how far it is from the prior. [1]"""
+
+
+@pytest.mark.parametrize(
+    ("question", "asked", "answer", "meant"),
+    [
+        ("what is the second one for?", "parts of the loss?", LISTED, "KL divergence"),
+        ("And the first?", "parts of the loss?", LISTED, "Reconstruction loss"),
+        ("and the last one", "parts of the loss?", LISTED, "KL divergence"),
+        ("why the second of them?", "parts of the loss?", QUOTED, "KL divergence"),
+        ("is the latter newer", "what's the difference between a GAN and a VAE?", "", "a VAE"),
+        ("and the former?", "GAN vs VAE - which is better?", LISTED, "GAN"),
+        ("the first one, please", "compare rocks with ice when wet", "", "rocks"),
+        # Nothing is the fourth, or what it is isn't named.
+        ("and the fourth?", "parts of the loss?", LISTED, ""),
+        ("and the second one?", "parts of the loss?", UNNAMED, ""),
+        ("and the second one?", "parts of the loss?", "", ""),
+        ("who made the first computer?", "parts of the loss?", LISTED, ""),
+    ],
+)
+def test_the_second_one_is_what_was_named_second(
+    question: str, asked: str, answer: str, meant: str
+) -> None:
+    before = Turn(asked, asked, Answer(answer, (), (), refused=False))
+    alone = standalone_question(question, [before], OverlapReader(), frozenset())
+    assert alone == (f"{question} ({meant})" if meant else question)
+
+
 def test_the_first_question_stays_as_typed() -> None:
     assert standalone("and why is that?") == "and why is that?"
 
