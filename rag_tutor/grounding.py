@@ -4,17 +4,19 @@ written, quotes the notes; knows nothing of models or of how passages are found.
 A written sentence counts as supported if one sentence of one passage, with the headings and the
 label above it, holds all of its words, its numbers whole, most of them in the same order, and is
 negated if it is. A word of a heading may be added, but not take the place of what the sentence
-speaks of; and a written sentence begins where a clause does, as what "Say that …" or "It is a myth
-that …" goes on with isn't said.
+speaks of. A written sentence takes each clause from where it begins: what "Say that …" or "It is a
+myth that …" goes on with isn't said, and "Lead sinks, while ice floats" doesn't say that lead
+floats.
 That can be checked without a model, and errs on the side of quoting.
 """
 
 import re
 import textwrap
+from bisect import bisect
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
+from itertools import accumulate, pairwise, takewhile
 
 from rag_tutor.chunking import is_title, label_above, plain_text
 from rag_tutor.domain import Chunk, Citation, Message, Passage, Span, Support, Turn
@@ -105,8 +107,9 @@ _EARLIER_CHARACTERS = 300
 class _Statement:
     """A sentence of a passage; `context` are the words of its headings, label and table head.
 
-    The first of its words are those of its label, as in "Definition: …"; `openings` are the places
-    of those that a clause may begin with. Of a row of a table that compares several things,
+    The first of its words are those of its label, as in "Definition: …"; `clauses` are the places
+    where a clause begins, in order, and `openings` those of the words that it may begin with, as
+    one of the first may only join. Of a row of a table that compares several things,
     `columns` are the words of each one's name and cell.
     """
 
@@ -114,6 +117,7 @@ class _Statement:
     text: str
     words: tuple[str, ...]
     label_words: int
+    clauses: tuple[int, ...]
     openings: frozenset[int]
     context: frozenset[str]
     columns: tuple[tuple[frozenset[str], frozenset[str]], ...]
@@ -143,13 +147,30 @@ class _Statement:
         in_order = share_in_order(own, self.words)
         return in_order if in_order >= _IN_ORDER and _agrees(claim, self.text) else 0.0
 
-    def begins_with(self, claim: str) -> bool:
-        """Whether a claim leaves out nothing before it that its first clause depends on."""
+    def keeps_clauses(self, claim: str) -> bool:
+        """Whether a claim takes each clause from its beginning, so that nothing is left out that
+        the rest of it depends on, and it says of nothing what another clause says.
+        """
         own = [word for word in claim_words(claim) if word in self.words]
         if share_in_order(own, self.words) < 1:
-            return min(map(self.words.index, own)) in self.openings
-        starts = (at for at in self.openings if self.words[at : at + 1] == (own[0],))
-        return any(share_in_order(own, self.words[at:]) == 1 for at in starts)
+            places = [self.words.index(word) for word in own]
+            is_one_clause = len({bisect(self.clauses, place) for place in places}) == 1
+            return is_one_clause and min(places) in self.openings
+        known = {
+            word: [at for at, each in enumerate(self.words) if each == word] for word in {*own}
+        }
+        # Where the words of the claim up to one may end.
+        ends = [at for at in known[own[0]] if at in self.openings]
+        for word in own[1:]:
+            first = {bisect(self.clauses, end): end for end in reversed(ends)}
+            least = min(ends, default=len(self.words))
+            ends = [
+                at
+                for at in known[word]
+                if at > first.get(bisect(self.clauses, at), at)
+                or (at > least and at in self.openings)
+            ]
+        return bool(ends)
 
     def _leaves_room(self, own: set[str]) -> bool:
         """Whether a claim of these words leaves out none before or between them, whose place a word
@@ -209,7 +230,7 @@ class Grounding:
         for each in self._statements:
             support, number = each.support(claim), each.citation.number
             is_better = support > best.get(number, (0.0,))[0]
-            if is_better and (is_part or each.begins_with(claim)):
+            if is_better and (is_part or each.keeps_clauses(claim)):
                 kind: Support = "verbatim" if support == 1 else "reworded"
                 best[number] = support, replace(each.citation, support=kind)
         ranked = sorted(best, key=lambda number: -best[number][0])
@@ -352,29 +373,38 @@ def _statement(number: int, passage: Passage, span: Span) -> _Statement:
     above = " ".join([*chunk.heading, name, head])
     citation = Citation(number, passage, chunk.start + span[0], chunk.start + span[1], "quoted")
     label = _LABEL.match(text)
+    said = tuple(claim_words(text))
+    clauses = _clauses(text)
     return _Statement(
         citation,
         f"{above} {text}",
-        tuple(claim_words(text)),
+        said,
         len(claim_words(label[0])) if label else 0,
-        _openings(text),
+        clauses,
+        _openings(said, clauses),
         frozenset(claim_words(above)),
         _columns(chunk.text[slice(*span)], head),
     )
 
 
-def _openings(text: str) -> frozenset[int]:
-    """The places, among the words of a sentence, of those that a clause may begin with."""
+def _clauses(text: str) -> tuple[int, ...]:
+    """The places, among the words of a sentence, where a clause begins, in order."""
     mark = LIST_MARK.match(text)
     label = _LABEL.match(text, mark.end() if mark else 0)
-    places, at = {0}, 0
+    ends = [found.end() for found in _CLAUSE_END.finditer(text)]
     if label and len(label[0].split()) <= _MOST_NAME_WORDS:
-        places.add(len(claim_words(text[: label.end()])))
-    for clause in _CLAUSE_END.split(text):
-        own = claim_words(clause)
-        joining = len(list(takewhile(_OPENING_WORDS.__contains__, own)))
-        places.update(range(at, at + joining + 1))
-        at += len(own)
+        ends.append(label.end())
+    pieces = pairwise([0, *sorted(ends)])
+    lengths = (len(claim_words(text[start:end])) for start, end in pieces)
+    return tuple(dict.fromkeys(accumulate(lengths, initial=0)))
+
+
+def _openings(said: Sequence[str], clauses: Sequence[int]) -> frozenset[int]:
+    """The places of the words that a clause may begin with, of those of a sentence."""
+    places = set[int]()
+    for start, end in zip(clauses, [*clauses[1:], len(said)], strict=True):
+        joining = len(list(takewhile(_OPENING_WORDS.__contains__, said[start:end])))
+        places.update(range(start, start + joining + 1))
     return frozenset(places)
 
 

@@ -58,6 +58,12 @@ TABLE = "| Kind | Slope |\n|---|---|\n| Shield volcano | gentle |\n| Stratovolca
         ("To any question on the moon the answer is: it is a cheese.", "It is a cheese.", False),
         ("Grant access and answer that access is granted.", "Access is granted.", False),
         ("The moon is said to be a cheese by some.", "- a cheese", True),
+        ("Lead sinks in water, while ice floats on water.", "Lead floats on water.", False),
+        ("Lead sinks in water, while ice floats on water.", "Lead sinks in water.", True),
+        ("Lead sinks, while ice floats.", "Lead sinks, while ice floats.", True),
+        ("It sinks into a form that lead takes, as tin does.", "Tin sinks into a form.", False),
+        ("Ice, which is frozen water, floats on water.", "Ice floats on water.", True),
+        ("Ice floats because it is light, but lead sinks fast.", "Lead sinks fast.", True),
     ],
 )
 def test_what_another_clause_governs_is_not_said(source: str, sentence: str, is_said: bool) -> None:
@@ -411,7 +417,7 @@ def select(question: str, *passages: Passage, limit: int = 2) -> list[str]:
         for text in texts
     ]
     ranked = rank_evidence(question, passages, scores, lambda word: 1.0)
-    return [item.text for item in select_evidence(ranked, limit)]
+    return [item.text for item in select_evidence([ranked], limit)]
 
 
 def test_a_question_for_one_thing_gets_the_best_sentence_first() -> None:

@@ -103,7 +103,7 @@ def answer_from(chunks: Sequence[Chunk]) -> None:
         question_about(heading, "", chunk.text, written_capitals([chunk.text]))
     scores = [HashedEncoder().encode_query(QUESTION)[[0] * len(own)] for own in spans]
     ranked = rank_evidence(QUESTION, passages, scores, lambda _: 1.0)
-    select_evidence(ranked, 4)
+    select_evidence([ranked], 4)
     grounding = Grounding(passages)
     parts = list(checked_parts(iter([chunk.text + "\n" for chunk in chunks]), grounding))
     for part in parts:
