@@ -84,11 +84,11 @@ class Asked:
 
 
 class Silent:
-    """A generator that writes nothing, so that every answer is a quotation."""
+    """A generator that was trained to quote and writes nothing: all that is shown is quoted."""
 
     name = "silent"
     context_tokens = 8192
-    knows_the_task = False
+    knows_the_task = True
 
     def count_tokens(self, text: str) -> int:
         """Nothing is read, so nothing is too long."""
@@ -175,7 +175,7 @@ def ours(settings: Settings) -> Ask:
 
 
 def quotation(settings: Settings) -> Ask:
-    """The best sentences, quoted."""
+    """The tutor without what a model writes: lists and the best sentences."""
     tutor = open_tutor(settings)
     return _asking(Tutor(settings, lambda: tutor.encoder, load_reader, Silent))
 
