@@ -6,7 +6,8 @@ takes; beside the same model merely prompted, and beside plain quotation.
 
 The questions and conversations over the notes in corpus/ are by default those in
 benchmarks/questions/; each has a reference answer and key points. Prints a table with a row for
-each system and group of questions:
+each system and group of questions, the follow-ups once as typed and once as a person words them in
+full, without what was said before:
 
 - answered, declined: of the questions that the notes answer, and of those that they don't;
 - key points: those of which most words stand in the answer (a person who reads finds more, as
@@ -25,7 +26,7 @@ each system and group of questions:
 --curve prints instead what share of the unanswerable questions is declined, and where the relevance
 is then drawn, for shares of the answerable ones that are answered.
 
-SHEET receives every answer of our own in Markdown, to be read and judged.
+SHEET receives every answer of our own to what was typed, in Markdown, to be read and judged.
 """
 
 import argparse
@@ -64,6 +65,7 @@ NOTES = HERE.parent / "corpus"
 RESULTS = HERE / "results"
 MOST = 0.6
 MAX_TOKENS = 200
+IN_FULL = "follow-ups, in full"
 COLUMNS = (
     *("answered", "declined", "key points", "list points", "ROUGE-L", "supported", "recall"),
     *("precision", "written", "words", "first ms", "whole ms"),
@@ -123,7 +125,8 @@ def main() -> None:
             lines.append(" | ".join([f"| {name}", group, *row]) + " |")
             print(lines[-1], flush=True)
         if options.sheet and name == "ours":
-            options.sheet.write_text(sheet(asked), encoding="utf-8")
+            read = [each for each in asked if each.group != IN_FULL]
+            options.sheet.write_text(sheet(read), encoding="utf-8")
     if options.results:
         report = ["## Answers", "\n".join(lines), "## Answered against declined"]
         report.append(curve(options.questions, open_tutor(settings)))
@@ -138,11 +141,17 @@ def ask_all(files: Sequence[Path], ask: Ask) -> Iterator[Asked]:
             history: tuple[Turn, ...] = ()
             for each in item.get("turns", [item]):
                 group = "questions" if "turns" not in item else "turns"
-                started = time.perf_counter()
-                turn, first = ask(each["question"], history)
-                whole = (time.perf_counter() - started) * 1000
-                yield Asked("follow-ups" if history else group, each, turn, first, whole)
-                history = (*history, turn)
+                asked = _timed(ask, "follow-ups" if history else group, each, history)
+                yield asked
+                if history:
+                    yield _timed(ask, IN_FULL, each | {"question": each["standalone"]}, ())
+                history = (*history, asked.turn)
+
+
+def _timed(ask: Ask, group: str, item: dict[str, Any], history: Sequence[Turn]) -> Asked:
+    started = time.perf_counter()
+    turn, first = ask(item["question"], history)
+    return Asked(group, item, turn, first, (time.perf_counter() - started) * 1000)
 
 
 def curve(files: Sequence[Path], tutor: Tutor) -> str:
