@@ -1,18 +1,21 @@
-"""What the bench computes of an answer, on answers whose measures are known, and that neither it
+"""What the benches compute of an answer, on answers whose measures are known, and that neither they
 nor the pictures depend on what their user has set.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from benchmarks import main_job
+from benchmarks import load, main_job
 from benchmarks.answers import citation_checks
 from benchmarks.faithfulness import table
 from docs import screenshots
 from rag_tutor.config import Settings
-from rag_tutor.domain import Answer, Chunk, Passage
+from rag_tutor.conversations import Conversations
+from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
+from rag_tutor.ui.render import answer_links, answer_markdown
 
 TOWER = "The Eiffel Tower was built in 1889 by Gustave Eiffel."
 SEA = "The sea is salty everywhere."
@@ -55,7 +58,11 @@ def test_what_the_user_has_set_is_in_no_picture_and_no_figure(
     monkeypatch.setenv("RAG_TUTOR_CONVERSATIONS", "mine.sqlite")
     monkeypatch.setenv("RAG_TUTOR_GENERATOR", "http://localhost:11434#mine")
     own = Settings(corpus=tmp_path / "corpus", index=tmp_path / "index")
-    for environment in (screenshots.environment(tmp_path), main_job.environment(own)):
+    for environment in (
+        screenshots.environment(tmp_path),
+        main_job.environment(own),
+        load.environment(own),
+    ):
         told = {name: value for name, value in environment.items() if "RAG_TUTOR" in name}
         assert told == {
             "RAG_TUTOR_CORPUS": str(tmp_path / "corpus"),
@@ -63,6 +70,32 @@ def test_what_the_user_has_set_is_in_no_picture_and_no_figure(
             "RAG_TUTOR_DATA": str(tmp_path / "data"),
         }
         assert "PATH" in environment
+
+
+@pytest.mark.parametrize(
+    ("question", "shown", "note", "faults"),
+    [
+        ("When?", "own", TOWER, (0, 0)),
+        ("When?", "another", TOWER, (1, 0)),
+        ("Where?", "own", TOWER, (1, 0)),
+        ("When?", "own", SEA, (0, 1)),
+    ],
+)
+def test_an_answer_under_load_is_compared_with_what_was_asked_and_with_the_note(
+    tmp_path: Path, question: str, shown: str, note: str, faults: tuple[int, int]
+) -> None:
+    passage = Passage(Chunk("n.md", (), 0, len(TOWER), TOWER), 1.0, ("dense",))
+    answer = Answer(f"{TOWER} [1]", (Citation(1, passage, 0, len(TOWER), "verbatim"),), (), False)
+    turn = Turn("When?", "When?", replace(answer, passages=(passage,)))
+    kept = Conversations(tmp_path / "c.sqlite3")
+    number = kept.ask("c", "When?", 0)
+    kept.finish(number, turn, "done", {}, {})
+    seen = f"{answer_markdown(turn, number)}\n\n{answer_links(number, '')}"
+    pages = {"own": seen, "another": seen.replace("1889", "1890")}
+    asked = load.Asked("c", 0, question, pages[shown], first=1.0, complete=2.0)
+    notebook = load.Notebook([asked])
+    load.judge(notebook, kept, {"n.md": note})
+    assert (len(notebook.mixed), len(notebook.unfounded)) == faults
 
 
 def test_a_part_that_the_public_sets_dont_have_is_not_measured_there(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 index; nothing else knows of it.
 """
 
+import gc
 import socket
 
 from rag_tutor.config import Settings
@@ -13,9 +14,12 @@ def serve(settings: Settings) -> None:
 
     Raises TutorError if the port or the log-in can't be used.
     """
-    from rag_tutor.ui.page import serve as serve_pages  # Gradio takes seconds to import
-
     require_free_port(settings)
+    # Gradio takes seconds to import, a fifth of them to look for garbage where there is none.
+    gc.disable()
+    from rag_tutor.ui.page import serve as serve_pages
+
+    gc.enable()
     serve_pages(settings)
 
 

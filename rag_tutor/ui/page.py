@@ -2,6 +2,7 @@
 nothing of what the pages do.
 """
 
+import gc
 import os
 import threading
 from collections.abc import Callable
@@ -167,10 +168,13 @@ def _model_change(tutor: Tutor, live: LiveIndex) -> ModelChange:
 
 
 def _warm_up(tutor: Tutor) -> None:
+    gc.disable()  # as for Gradio's import
     try:
         tutor.warm_up()
     except TutorError:
         return  # the first question meets the same error and shows it where it is read
+    finally:
+        gc.enable()
 
 
 def _scripts() -> str:
