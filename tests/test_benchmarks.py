@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import load, main_job
+from benchmarks import load, main_job, peers
 from benchmarks.answers import citation_checks
 from benchmarks.faithfulness import table
 from docs import screenshots
 from rag_tutor.config import Settings
 from rag_tutor.conversations import Conversations
 from rag_tutor.domain import Answer, Chunk, Citation, Passage, Turn
+from rag_tutor.evaluation import read_items
 from rag_tutor.ui.render import answer_links, answer_markdown
 
 TOWER = "The Eiffel Tower was built in 1889 by Gustave Eiffel."
@@ -108,3 +109,20 @@ def test_a_part_that_the_public_sets_dont_have_is_not_measured_there(tmp_path: P
         assert told == f"Public sets: not measured without {part}."
     told = public_table(tmp_path, ["scifact"], [without(["headings", "reader"])])
     assert told == "Public sets: not measured without headings, reader."
+
+
+def test_what_a_peer_finds_is_judged_by_the_evidence_that_it_holds() -> None:
+    found = {
+        item["question"]: [
+            {"document": each["doc"], "text": f"Before. {each['quote']} After."}
+            for each in item["evidence"]
+        ]
+        for item in read_items(peers.EVIDENCE)
+    }
+    everything = peers.retrieval(found)
+    assert (everything["hit@5"], everything["recall@5"]) == (1, 1)
+    elsewhere = {
+        question: [each | {"document": "other.md"} for each in passages]
+        for question, passages in found.items()
+    }
+    assert peers.retrieval(elsewhere)["hit@5"] == 0
