@@ -1,6 +1,6 @@
-"""Makes answers in threads of their own and keeps each one as it grows; knows nothing of pages.
+"""Makes answers one at a time, in a thread of its own, and keeps each one as it grows; knows
+nothing of pages.
 
-The notes are searched for one question after the other; answers are written side by side.
 An answer doesn't depend on who waits for it: a page may be closed or loaded again meanwhile,
 and others may follow the same answer. All changes of an answer happen under one lock, so that
 nothing is written to it once it is stopped.
@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Literal, cast
@@ -27,12 +27,10 @@ _log = logging.getLogger(__name__)
 _NOTHING_YET = Answer("", (), (), refused=False)
 _BROKEN = "Something went wrong in the tutor itself. The terminal shows what."
 _PATIENCE_SECONDS = 0.25
-_WRITTEN_AT_ONCE = 16
 
 Stage = Literal[
     "waiting", "indexing", "searching", "reading", "writing", "done", "stopped", "failed"
 ]
-Replies = Generator[Reply]
 ENDED: frozenset[Stage] = frozenset({"done", "stopped", "failed"})
 
 
@@ -66,8 +64,7 @@ class _Job:
 
 
 class Answering:
-    """Answers the questions of all conversations, in the order in which they are asked: each one
-    is searched for in turn, and within a conversation when the one before has its answer.
+    """Answers the questions of all conversations, in the order in which they are asked.
 
     `await_index` blocks until the first index is there, or can't be made; `settle_index` until a
     change of the notes is in it, if that won't take long.
@@ -88,9 +85,8 @@ class Answering:
         self._jobs: dict[int, _Job] = {}
         self._failed: Progress | None = None
         self._waiting: queue.SimpleQueue[_Job] = queue.SimpleQueue()
-        self._workers: list[threading.Thread] = []
-        self._taking_turns = threading.Lock()
-        self._searching = threading.Lock()
+        self._worker: threading.Thread | None = None
+        self._using_tutor = threading.Lock()
 
     def ask(self, conversation: str, question: str, seen: int, replacing: int = 0) -> int:
         """Ask at the end of a conversation or in the place of a turn; returns the turn's id.
@@ -131,8 +127,8 @@ class Answering:
         return taken_back
 
     def starting_questions(self) -> list[str]:
-        """Questions to begin with; a search that has begun goes first. Raises TutorError."""
-        with self._searching:
+        """Questions to begin with; an answer in the making goes first. Raises TutorError."""
+        with self._using_tutor:
             return starting_questions(self.tutor)
 
     def running(self, conversation: str) -> Progress | None:
@@ -186,60 +182,31 @@ class Answering:
         self._changed.notify_all()
 
     def _start(self) -> None:
-        if not self._workers:
-            self._workers = [
-                threading.Thread(target=self._work, name="answering", daemon=True)
-                for _ in range(_WRITTEN_AT_ONCE)
-            ]
-            for worker in self._workers:
-                worker.start()
+        if self._worker is None:
+            self._worker = threading.Thread(target=self._work, name="answering", daemon=True)
+            self._worker.start()
 
     def _work(self) -> None:
         while True:
-            begun = None
-            # Whose turn it is takes the next question and searches; a lock alone keeps no order.
-            with self._taking_turns:
-                job = self._waiting.get()
-                with self._told_failures(job):
-                    begun = self._search(job)
-            if begun:
-                with self._told_failures(job):
-                    self._write(job, *begun)
+            job = self._waiting.get()
+            try:
+                with self._using_tutor:
+                    self._answer(job)
+            except TutorError as error:
+                self._fail(job, str(error))
+            except Exception:  # noqa: BLE001 - whatever fails, the next question must be answered
+                _log.exception("an answer failed")
+                self._fail(job, _BROKEN)
 
-    @contextmanager
-    def _told_failures(self, job: _Job) -> Iterator[None]:
-        try:
-            yield
-        except TutorError as error:
-            self._fail(job, str(error))
-        except Exception:  # noqa: BLE001 - whatever fails, the next question must be answered
-            _log.exception("an answer failed")
-            self._fail(job, _BROKEN)
-
-    def _search(self, job: _Job) -> tuple[Replies, Sequence[Turn]] | None:
-        """What is left of an answer once its passages are found, and the turns before it; None if
-        it was stopped.
-        """
+    def _answer(self, job: _Job) -> None:
+        if job.over:
+            return
         turn = job.progress
-        with self._changed:
-            self._changed.wait_for(lambda: job.over or self._own(turn.conversation)[0] is job)
-            if job.over:
-                return None
         saved = self.conversations.turns(turn.conversation)
         earlier = takewhile(lambda each: each.id != turn.id, saved)
         history = [each.turn for each in earlier if each.turn.answer.text]
-        with self._searching:
-            job.hashes = self._newest_store(job).manifest.documents
-            replies = cast("Replies", self.tutor.reply(turn.turn.question, history))
-            for reply in replies:
-                if not self._advance(job, reply):
-                    replies.close()
-                    return None
-                if reply.stage == "reading":
-                    break
-        return replies, history
-
-    def _write(self, job: _Job, replies: Replies, history: Sequence[Turn]) -> None:
+        job.hashes = self._newest_store(job).manifest.documents
+        replies = cast("Generator[Reply]", self.tutor.reply(turn.turn.question, history))
         with closing(replies):
             for reply in replies:
                 if not self._advance(job, reply):
@@ -281,11 +248,12 @@ class Answering:
     def _suggest(self, job: _Job, history: Sequence[Turn]) -> None:
         """Look for follow-ups as long as no other question waits."""
         now = job.progress
-        questions = suggest_questions(self.tutor, (*history, now.turn))
         found: list[str] = []
         try:
-            while self._waiting.empty() and (question := next(questions, None)):
+            for question in suggest_questions(self.tutor, (*history, now.turn)):
                 found.append(question)
+                if not self._waiting.empty():
+                    break
             self.conversations.suggest(now.id, found)
         except TutorError as error:
             # The answer is there; the next question meets the same error and shows it.
