@@ -141,14 +141,15 @@ def ask_all(files: Sequence[Path], ask: Ask) -> Iterator[Asked]:
             history: tuple[Turn, ...] = ()
             for each in item.get("turns", [item]):
                 group = "questions" if "turns" not in item else "turns"
-                asked = _timed(ask, "follow-ups" if history else group, each, history)
+                asked = timed(ask, "follow-ups" if history else group, each, history)
                 yield asked
                 if history:
-                    yield _timed(ask, IN_FULL, each | {"question": each["standalone"]}, ())
+                    yield timed(ask, IN_FULL, each | {"question": each["standalone"]}, ())
                 history = (*history, asked.turn)
 
 
-def _timed(ask: Ask, group: str, item: dict[str, Any], history: Sequence[Turn]) -> Asked:
+def timed(ask: Ask, group: str, item: dict[str, Any], history: Sequence[Turn]) -> Asked:
+    """What a system answers to a question of a group, and how long it takes."""
     started = time.perf_counter()
     turn, first = ask(item["question"], history)
     return Asked(group, item, turn, first, (time.perf_counter() - started) * 1000)
