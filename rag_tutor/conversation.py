@@ -43,8 +43,9 @@ _GOES_ON = re.compile(
 
 # "The second one", of what the answer before lists or the question before compares.
 _ORDERED = re.compile(
-    r"\bthe (former|latter|(?:first|second|third|fourth|fifth|last)(?=\W*\Z|[,.?!]| (?:of|ones?"
-    r"|kind|type|option|method|approach|way|term|part|then|please|pls|is|was|do|does|can)\b))",
+    r"\bthe (?:(?P<of_two>former|latter)|(?P<of_all>first|second|third|fourth|fifth|last)"
+    r"(?: (?:ones?|of (?:them|these|those)|kind|type|option|method|approach|way|term|part)\b"
+    r"|(?=\W*\Z|[,.?!]| (?:then|please|pls|is|was|do|does|can)\b)))",
     re.IGNORECASE,
 )
 _PLACES = {"first": 0, "former": 0, "second": 1, "third": 2, "fourth": 3, "fifth": 4}
@@ -92,6 +93,20 @@ def is_unicode(text: str) -> bool:
     return True
 
 
+def with_names(question: str, history: Sequence[Turn]) -> str:
+    """Return the question with a name in the place of "the second one": of what the question before
+    compares, or the answer before lists. Where nothing is the second, it is returned as it is.
+    """
+    ordered = _ORDERED.search(question)
+    if not ordered or not history:
+        return question
+    names = _compared(history[-1].standalone) or _listed(history[-1].answer.text)
+    place = _PLACES.get((ordered["of_two"] or ordered["of_all"]).lower(), len(names) - 1)
+    if len(names) < 2 or place >= len(names):
+        return question
+    return question[: ordered.start()] + names[place] + question[ordered.end() :]
+
+
 def standalone_question(
     question: str, history: Sequence[Turn], reader: Reader, vocabulary: Set[str]
 ) -> str:
@@ -100,13 +115,10 @@ def standalone_question(
     It is followed, in brackets, by the words of the conversation that a person would take over
     in writing it so that it stands alone, as far as they are in the `vocabulary` of the notes
     (stemmed). No word is invented. What announces a new topic, or hardly leans on what was said,
-    is returned as it is. Of "the second one" only the name is taken over that the answer before
-    lists as the second, or the question before compares.
+    is returned as it is.
     """
     if not history or _NEW_TOPIC.search(question):
         return question
-    if named := _named_by_place(question, history[-1]):
-        return f"{question} ({named})"
     conversation = conversation_text([turn.question for turn in reversed(history[-_MAX_TURNS:])])
     known = set(content_words(question))
     carried: list[tuple[str, float]] = []
@@ -122,22 +134,17 @@ def standalone_question(
     return f"{question} ({' '.join(kept)})"
 
 
-def _named_by_place(question: str, before: Turn) -> str:
-    """The name of what a question means with "the second one"; none if there is no such thing."""
-    ordered = _ORDERED.search(question)
-    names = _compared(before.standalone) or _listed(before.answer.text)
-    if not ordered or len(names) < 2:
-        return ""
-    place = _PLACES.get(ordered[1].lower(), len(names) - 1)
-    return names[place] if place < len(names) else ""
-
-
 def _compared(question: str) -> list[str]:
-    """The names of the two things that a question compares, if it does."""
+    """The names of the two things that a question compares, if it does: of "word and sentence
+    embeddings" the first is "word embeddings".
+    """
     found = _COMPARED.search(question)
     names = [name for name in found.groups() if name] if found else []
-    names = [_AFTER_COMPARED.split(name.strip())[0].strip(" -") for name in names]
-    return names if all(0 < len(name.split()) <= _MOST_NAME_WORDS for name in names) else []
+    words_of = [_AFTER_COMPARED.split(name.strip())[0].strip(" -").split() for name in names]
+    if not all(0 < len(own) <= _MOST_NAME_WORDS for own in words_of) or len(words_of) < 2:
+        return []
+    one, other = words_of
+    return [" ".join([*one, *other[len(one) :]]), " ".join(other)]
 
 
 def _listed(text: str) -> list[str]:

@@ -15,7 +15,7 @@ from rag_tutor.asking import questions_in
 from rag_tutor.checking import Part
 from rag_tutor.composing import answer_of, answer_parts, refusal, with_disagreements
 from rag_tutor.config import Settings
-from rag_tutor.conversation import check_question, standalone_question
+from rag_tutor.conversation import check_question, standalone_question, with_names
 from rag_tutor.domain import Answer, Encoder, Generator, Reader, Turn
 from rag_tutor.errors import StaleIndexError
 from rag_tutor.retrieval import (
@@ -219,10 +219,11 @@ class Tutor:
         yield Reply("done", Turn(question, standalone, answer), watch.read())
 
     def _understand(self, store: stores.Store, question: str, history: Sequence[Turn]) -> _Asked:
-        """The question without slips of typing, as it would be asked without a history, and the
-        questions in it, of which each follows up the one before.
+        """The question without slips of typing and with the name of "the second one"; how it would
+        be asked without a history; and the questions in it, of which each follows up the one before
+        it.
         """
-        typed = corrected(question, store.spellings, store.vocabulary)
+        typed = with_names(corrected(question, store.spellings, store.vocabulary), history)
         parts: list[_Asked] = []
         before = tuple(history)
         for part in questions_in(typed):

@@ -1,6 +1,6 @@
 import pytest
 
-from rag_tutor.conversation import check_question, standalone_question
+from rag_tutor.conversation import check_question, standalone_question, with_names
 from rag_tutor.domain import Answer, Turn
 from rag_tutor.errors import ConversationError
 from rag_tutor.words import content_words
@@ -73,28 +73,33 @@ UNNAMED = """Loss of a VAE:
 
 
 @pytest.mark.parametrize(
-    ("question", "asked", "answer", "meant"),
+    ("question", "asked", "answer", "named"),
     [
-        ("what is the second one for?", "parts of the loss?", LISTED, "KL divergence"),
-        ("And the first?", "parts of the loss?", LISTED, "Reconstruction loss"),
-        ("and the last one", "parts of the loss?", LISTED, "KL divergence"),
-        ("why the second of them?", "parts of the loss?", QUOTED, "KL divergence"),
-        ("is the latter newer", "what's the difference between a GAN and a VAE?", "", "a VAE"),
-        ("and the former?", "GAN vs VAE - which is better?", LISTED, "GAN"),
-        ("the first one, please", "compare rocks with ice when wet", "", "rocks"),
+        ("what is the second one for?", "parts of it?", LISTED, "what is KL divergence for?"),
+        ("And the first?", "parts of it?", LISTED, "And Reconstruction loss?"),
+        ("and the last one", "parts of it?", LISTED, "and KL divergence"),
+        ("why the second of them?", "parts of it?", QUOTED, "why KL divergence?"),
+        (
+            "is the latter newer",
+            "what's the difference between a GAN and a VAE?",
+            "",
+            "is a VAE newer",
+        ),
+        ("and the former?", "GAN vs VAE - which is better?", LISTED, "and GAN?"),
+        ("the first one, please", "compare rocks with ice when wet", "", "rocks, please"),
+        ("why the first kind?", "word vs sentence embeddings", "", "why word embeddings?"),
         # Nothing is the fourth, or what it is isn't named.
-        ("and the fourth?", "parts of the loss?", LISTED, ""),
-        ("and the second one?", "parts of the loss?", UNNAMED, ""),
-        ("and the second one?", "parts of the loss?", "", ""),
-        ("who made the first computer?", "parts of the loss?", LISTED, ""),
+        ("and the fourth?", "parts of it?", LISTED, "and the fourth?"),
+        ("and the second one?", "parts of it?", UNNAMED, "and the second one?"),
+        ("and the second one?", "parts of it?", "", "and the second one?"),
+        ("who made the first computer?", "parts of it?", LISTED, "who made the first computer?"),
     ],
 )
 def test_the_second_one_is_what_was_named_second(
-    question: str, asked: str, answer: str, meant: str
+    question: str, asked: str, answer: str, named: str
 ) -> None:
     before = Turn(asked, asked, Answer(answer, (), (), refused=False))
-    alone = standalone_question(question, [before], OverlapReader(), frozenset())
-    assert alone == (f"{question} ({meant})" if meant else question)
+    assert with_names(question, [before]) == named
 
 
 def test_the_first_question_stays_as_typed() -> None:
