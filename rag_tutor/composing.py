@@ -21,7 +21,13 @@ from rag_tutor.config import AnswerLength
 from rag_tutor.disagreement import disagreeing
 from rag_tutor.domain import Answer, Citation, Generator, Message, Passage, Reader, Turn
 from rag_tutor.evidence import Evidence, leads, near_best, rank_evidence, select_evidence
-from rag_tutor.grounding import Grounding, closest_headings, prompt, stands_alone
+from rag_tutor.grounding import (
+    Grounding,
+    closest_headings,
+    prompt,
+    sentence_before,
+    stands_alone,
+)
 from rag_tutor.listing import Listing, best_listing, listings_around
 from rag_tutor.retrieval import Retrieval
 from rag_tutor.store import Store
@@ -249,10 +255,16 @@ def _quoted(
     known = _places(said)
     before = said[-1] if said else None
     for citation in evidence:
-        if _place(citation) not in known:
-            is_led = before is not None and _follows(citation, before)
-            yield quoted_part(grounding.with_repetitions(citation), is_led)
-            before = citation
+        if _place(citation) in known:
+            continue
+        # "Instead, they …" is nothing without the sentence before it, which needn't be evidence.
+        lead = sentence_before(citation)
+        is_missing = lead is not None and _place(lead) not in known and not stands_alone(citation)
+        for each in [lead, citation] if lead and is_missing else [citation]:
+            known.add(_place(each))
+            is_led = before is not None and _follows(each, before)
+            yield quoted_part(grounding.with_repetitions(each), is_led)
+            before = each
 
 
 def _follows(citation: Citation, before: Citation) -> bool:

@@ -366,6 +366,22 @@ def stands_alone(citation: Citation) -> bool:
     return not (_OPEN_SUBJECT.match(sentence, begins) or _GOING_ON.match(sentence, begins))
 
 
+def sentence_before(citation: Citation) -> Citation | None:
+    """The sentence that a cited one goes on from: right before it in its paragraph or list item, if
+    there is one that stands alone.
+    """
+    chunk = citation.passage.chunk
+    spans = sentence_spans(chunk.text)
+    place = next(at for at, (_, end) in enumerate(spans) if chunk.start + end == citation.end)
+    start, end = spans[place - 1] if place else (0, 0)
+    between = chunk.text[end : citation.start - chunk.start]
+    is_near = place > 0 and not between.strip() and between.count("\n") < 2
+    if not is_near or LIST_MARK.match(citation.quote) or is_title(chunk, (start, end)):
+        return None
+    before = replace(citation, start=chunk.start + start, end=chunk.start + end)
+    return before if stands_alone(before) else None
+
+
 def _statement(number: int, passage: Passage, span: Span) -> _Statement:
     chunk = passage.chunk
     text = plain_text(chunk.text[slice(*span)])

@@ -366,6 +366,23 @@ def test_one_sentence_does_not_lead_the_answer_to_a_question_for_several_things(
     assert replies[-1].turn.answer.citations[0].support == "verbatim"
 
 
+def test_a_quoted_sentence_stands_after_the_one_that_names_what_it_speaks_of(
+    make_tutor: MakeTutor, corpus: Path, index: Path
+) -> None:
+    text = (
+        "# Metals\n\nTin came from Cornwall. It makes bronze hard when copper is mixed with it.\n"
+    )
+    save_document(corpus, "metals.md", text)
+    update_index(corpus, index, HashedEncoder())
+    quoted = ask(make_tutor(), "What makes bronze hard when copper is mixed with it?").text
+    assert "> - Tin came from Cornwall. [1]\n> - It makes bronze hard" in quoted
+
+    save_document(corpus, "metals.md", text.replace("Tin came from Cornwall. ", ""))
+    update_index(corpus, index, HashedEncoder())
+    quoted = ask(make_tutor(), "What makes bronze hard when copper is mixed with it?").text
+    assert "> - *Metals:* It makes bronze hard" in quoted
+
+
 def test_several_questions_in_a_row_are_answered_one_by_one(make_tutor: MakeTutor) -> None:
     generator = trained_to_quote(CROWNED)
     asked = f"{QUESTION.rstrip('?')} and what releases energy from sugar?"
