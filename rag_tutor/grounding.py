@@ -60,6 +60,8 @@ _CLAUSE_END = re.compile(
     r"[,;.!?()|\u2013\u2014]|\b(?:but|because|while|whereas|so|which|then)\b",
     re.IGNORECASE,
 )
+# "And" joins clauses as well as names, so that nothing may be left out across it.
+_PIECE_END = re.compile(rf"{_CLAUSE_END.pattern}|\b(?:and|or)\b", re.IGNORECASE)
 _OPENING_WORDS = JOINING - frozenset(claim_words("say says said mean called"))
 
 _OPENING = re.compile(
@@ -107,17 +109,17 @@ _EARLIER_CHARACTERS = 300
 class _Statement:
     """A sentence of a passage; `context` are the words of its headings, label and table head.
 
-    The first of its words are those of its label, as in "Definition: …"; `clauses` are the places
-    where a clause begins, in order, and `openings` those of the words that it may begin with, as
-    one of the first may only join. Of a row of a table that compares several things,
-    `columns` are the words of each one's name and cell.
+    The first of its words are those of its label, as in "Definition: …". `pieces` are the places
+    where a clause begins or "and" joins two, in order; `openings` those of the words that a claim
+    may begin or go on with, as the first of a clause may only join it. Of a row of a table that
+    compares several things, `columns` are the words of each one's name and cell.
     """
 
     citation: Citation
     text: str
     words: tuple[str, ...]
     label_words: int
-    clauses: tuple[int, ...]
+    pieces: tuple[int, ...]
     openings: frozenset[int]
     context: frozenset[str]
     columns: tuple[tuple[frozenset[str], frozenset[str]], ...]
@@ -154,7 +156,7 @@ class _Statement:
         own = [word for word in claim_words(claim) if word in self.words]
         if share_in_order(own, self.words) < 1:
             places = [self.words.index(word) for word in own]
-            is_one_clause = len({bisect(self.clauses, place) for place in places}) == 1
+            is_one_clause = len({bisect(self.pieces, place) for place in places}) == 1
             return is_one_clause and min(places) in self.openings
         known = {
             word: [at for at, each in enumerate(self.words) if each == word] for word in {*own}
@@ -162,12 +164,14 @@ class _Statement:
         # Where the words of the claim up to one may end.
         ends = [at for at in known[own[0]] if at in self.openings]
         for word in own[1:]:
-            first = {bisect(self.clauses, end): end for end in reversed(ends)}
+            first = {bisect(self.pieces, end): end for end in reversed(ends)}
             least = min(ends, default=len(self.words))
+            following = {end + 1 for end in ends}
             ends = [
                 at
                 for at in known[word]
-                if at > first.get(bisect(self.clauses, at), at)
+                if at in following
+                or at > first.get(bisect(self.pieces, at), at)
                 or (at > least and at in self.openings)
             ]
         return bool(ends)
@@ -390,28 +394,29 @@ def _statement(number: int, passage: Passage, span: Span) -> _Statement:
     citation = Citation(number, passage, chunk.start + span[0], chunk.start + span[1], "quoted")
     label = _LABEL.match(text)
     said = tuple(claim_words(text))
-    clauses = _clauses(text)
     return _Statement(
         citation,
         f"{above} {text}",
         said,
         len(claim_words(label[0])) if label else 0,
-        clauses,
-        _openings(said, clauses),
+        _places_behind(text, _PIECE_END),
+        _openings(said, _places_behind(text, _CLAUSE_END)),
         frozenset(claim_words(above)),
         _columns(chunk.text[slice(*span)], head),
     )
 
 
-def _clauses(text: str) -> tuple[int, ...]:
-    """The places, among the words of a sentence, where a clause begins, in order."""
+def _places_behind(text: str, end: re.Pattern[str]) -> tuple[int, ...]:
+    """The places, among the words of a sentence, behind its label and wherever a pattern is found,
+    in order; the first is 0.
+    """
     mark = LIST_MARK.match(text)
     label = _LABEL.match(text, mark.end() if mark else 0)
-    ends = [found.end() for found in _CLAUSE_END.finditer(text)]
+    ends = [found.end() for found in end.finditer(text)]
     if label and len(label[0].split()) <= _MOST_NAME_WORDS:
         ends.append(label.end())
-    pieces = pairwise([0, *sorted(ends)])
-    lengths = (len(claim_words(text[start:end])) for start, end in pieces)
+    spans = pairwise([0, *sorted(ends)])
+    lengths = (len(claim_words(text[slice(*span)])) for span in spans)
     return tuple(dict.fromkeys(accumulate(lengths, initial=0)))
 
 
