@@ -29,7 +29,6 @@ import argparse
 import asyncio
 import itertools
 import json
-import os
 import random
 import re
 import shutil
@@ -50,6 +49,7 @@ import httpx
 import numpy as np
 import psutil
 from gradio_client.utils import apply_diff
+from main_job import environment
 
 from rag_tutor.config import Settings
 from rag_tutor.conversations import Conversations, SavedTurn
@@ -284,16 +284,6 @@ def main() -> None:
     print(report)
     if options.results:
         (RESULTS / "load.md").write_text(f"## Load\n\n{report}\n", encoding="utf-8")
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """What the server is told: where its files are, and nothing of what its user has set."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith("RAG_TUTOR_")}
-    return inherited | {
-        "RAG_TUTOR_CORPUS": str(settings.corpus),
-        "RAG_TUTOR_INDEX": str(settings.index),
-        "RAG_TUTOR_DATA": str(settings.index.parent / "data"),
-    }
 
 
 async def measure(settings: Settings, students: int, seconds: float) -> str:

@@ -6,6 +6,7 @@ loaded.
 from collections.abc import Callable, Iterator, Sequence, Set
 from contextlib import closing
 from dataclasses import replace
+from itertools import dropwhile
 
 from rag_tutor.asking import asks_for_much, asks_for_several
 from rag_tutor.checking import (
@@ -91,21 +92,19 @@ def answer_parts(
     if length == "short" and said:
         return
     messages = _fitting_prompt(question, passages[:_WRITTEN_FROM], history, generator)
-    pieces = generator.stream(messages, _MAX_TOKENS)
-    is_written = False
-    with closing(pieces):
-        for part in checked_parts(pieces, grounding):
+    with closing(generator.stream(messages, _MAX_TOKENS)) as pieces:
+        written = dropwhile(
+            lambda part: part.form == "sentence" and not leads(ranked, part.citations, passages),
+            checked_parts(pieces, grounding),
+        )
+        for place, part in enumerate(written):
             begun = [each for each in listings if each.holds(part.citations[0])]
-            if begun and part.form == "item" and not is_written:
+            if begun and part.form == "item" and place == 0:
                 # A small model seldom comes to the end of a list.
                 yield from _listed(begun[0], passages, grounding, length)
                 return
-            is_first = part.form == "sentence" and not is_written
-            if is_first and not leads(ranked, part.citations, passages):
-                continue
-            if length == "short" and is_written and part.form != "item":
+            if length == "short" and part.form != "item" and place > 0:
                 break
-            is_written = True
             if not _places(part.citations) <= _places(said):
                 yield part
                 said.extend(part.citations)
@@ -258,9 +257,8 @@ def _quoted(
         if _place(citation) in known:
             continue
         # "Instead, they …" is nothing without the sentence before it, which needn't be evidence.
-        lead = sentence_before(citation)
-        is_missing = lead is not None and _place(lead) not in known and not stands_alone(citation)
-        for each in [lead, citation] if lead and is_missing else [citation]:
+        lead = None if stands_alone(citation) else sentence_before(citation)
+        for each in [lead, citation] if lead and _place(lead) not in known else [citation]:
             known.add(_place(each))
             is_led = before is not None and _follows(each, before)
             yield quoted_part(grounding.with_repetitions(each), is_led)
