@@ -57,7 +57,7 @@ _KEEP_QUESTION = """(typed, editing, draft) => {
   sessionStorage.setItem("rag-tutor:question", editing ? draft : typed);
 }"""
 _KEPT_QUESTION = "(typed) => typed || (sessionStorage.getItem('rag-tutor:question') ?? '')"
-_RETURN_QUESTION = "(typed, returned) => typed || returned"
+_RETURN_QUESTION = "(typed, returned) => typed || returned.slice(returned.indexOf(':') + 1)"
 # What comes late of an answer that was left may overwrite what was opened since.
 _SHOW_AGAIN = """(shown, wanted) => {
   if (shown !== wanted) {
@@ -126,7 +126,7 @@ def _connect(parts: Parts, events: Events, page: gr.Blocks) -> None:
     bridge, search = parts.bridge, parts.search
     followed = [parts.following, parts.conversation, search]
     following = parts.following.change(
-        events.follow, followed, [*parts.chat, parts.listing], trigger_mode="multiple", **_LONG
+        events.follow, followed, [*parts.chat, parts.returned, parts.listing], trigger_mode="multiple", **_LONG
     )
     sent = [parts.send.click, parts.question.submit]
     asked = [*sent, parts.chatbot.example_select, bridge.suggest, parts.retry.click]

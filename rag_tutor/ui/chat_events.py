@@ -36,9 +36,9 @@ class Parts:
     """The components of the page that change. The first eight are never seen.
 
     `shown` is the conversation whose turns are shown: late updates make it another than
-    `conversation`, for a moment. `returned` is a question that got no answer; it goes back to the
-    box, if nothing else was typed there since. `deletions` can be undone until the page is loaded
-    again.
+    `conversation`, for a moment. `returned` is the last question that got no answer, after what
+    tells it from the same question of another time; it goes back to the box when it changes, if
+    nothing else was typed there since. `deletions` can be undone until the page is loaded again.
     """
 
     conversation: gr.Textbox
@@ -75,7 +75,6 @@ class Parts:
             self.seen,
             self.chatbot,
             self.question,
-            self.returned,
             self.status,
             self.newest,
             *buttons,
@@ -85,7 +84,7 @@ class Parts:
     def page(self) -> list[Any]:
         """What may change with the conversation."""
         editing = [self.editing, self.draft, self.notice, self.cancel]
-        return [self.conversation, self.following, *self.chat, *editing, self.listing]
+        return [self.conversation, self.following, *self.chat, self.returned, *editing, self.listing]
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +158,7 @@ class Events:
         update = self._conversation(conversation, search)
         if not taken_back:
             return update
-        return update | self._given_back(taken_back) | {self.parts.status: _message("Stopped.")}
+        return update | self._given_back(taken_back, uuid.uuid4().hex) | {self.parts.status: _message("Stopped.")}
 
     def refresh(self, conversation: str) -> str:
         """Follow anew, for a page that has heard nothing for a while."""
@@ -186,7 +185,7 @@ class Events:
                 update[self.parts.status] = _message(now.message, failed=True)
                 turns = self.desk.answering.turns(conversation)
                 if now.turn.question not in [each.turn.question for each in turns]:
-                    update |= self._given_back(now.turn.question)
+                    update |= self._given_back(now.turn.question, str(now.id))
                 update[self.parts.listing] = self._listing(conversation, search)
             yield update
 
@@ -357,7 +356,6 @@ class Events:
         busy = chat_view.is_busy(now)
         return {
             parts.shown: conversation,
-            parts.returned: "",
             parts.seen: len(turns),
             parts.chatbot: chat_view.messages(turns, now, corpus),
             parts.newest: chat_view.newest_sources(turns, corpus),
@@ -367,9 +365,10 @@ class Events:
             parts.retry: gr.update(interactive=bool(turns) and not busy),
         }
 
-    def _given_back(self, question: str) -> Update:
+    def _given_back(self, question: str, key: str) -> Update:
         """Put a question without an answer back; Retry would ask the one before it again."""
-        return {self.parts.returned: question, self.parts.retry: gr.update(interactive=False)}
+        returned = f"{key}:{question}"
+        return {self.parts.returned: returned, self.parts.retry: gr.update(interactive=False)}
 
     def _listing(self, conversation: str, search: str) -> str:
         is_kept = bool(self.desk.conversations.turns(conversation))
