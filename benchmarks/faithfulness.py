@@ -28,11 +28,12 @@ from transformers import DynamicCache
 from rag_tutor.config import Settings, cache_folder
 from rag_tutor.domain import Encoder, Passage, Vectors
 from rag_tutor.evaluation import read_items
-from rag_tutor.generation import LanguageModel, load_generator
+from rag_tutor.generation import LanguageModel, learnt_generator_folder, load_generator
 from rag_tutor.grounding import MISSING, Grounding, bare_sentence, prompt
 from rag_tutor.indexing import update_index
 from rag_tutor.sentences import sentence_spans
 from rag_tutor.tutor import open_tutor
+from rag_tutor.writing import TransformersWriter
 
 HERE = Path(__file__).parent
 NOTES = HERE.parent / "corpus"
@@ -61,7 +62,7 @@ def main() -> None:
     settings = Settings(corpus=NOTES, index=cache_folder() / "benchmarks" / "notes" / "index")
     tutor = open_tutor(settings)
     update_index(NOTES, settings.index, tutor.encoder)
-    generator = cast(LanguageModel, load_generator(settings.generator))
+    generator = cast(LanguageModel, load_generator(str(learnt_generator_folder())))
     torch.manual_seed(0)
     questions = [
         each["question"]
@@ -105,9 +106,10 @@ def replies(
     generator: LanguageModel, question: str, passages: Sequence[Passage]
 ) -> tuple[list[Written], list[str]]:
     """The sentences of the likeliest reply, and the text of sampled ones."""
-    model, tokenizer = generator._model, generator._tokenizer
-    asked = generator._prompt(prompt(question, passages, (), generator.knows_the_task))
-    start = asked["input_ids"].shape[1]
+    model, tokenizer = cast(TransformersWriter, generator._writer).model, generator._tokenizer
+    tokens = torch.tensor([generator.prompt_tokens(prompt(question, passages))])
+    asked = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+    start = tokens.shape[1]
     # Reading the passages takes longer than writing, so they are read once for all replies.
     read = DynamicCache(config=model.config)
     with torch.inference_mode():

@@ -1,76 +1,73 @@
-"""Runs a transformers language model as a Generator, on the CPU or a GPU; knows nothing of
-notes or citations.
+"""Continues chats with a language model, as a Generator; knows nothing of notes or citations.
 
 The default model comes as a GGUF file. Converting it takes long, so the converted weights
 are kept in the cache folder. An adapter of our own, in models/generator/, makes it answer from
-numbered passages.
+numbered passages. It runs on our own engine (llama.py), all others on transformers (writing.py).
 """
 
 import logging
 import shutil
 import threading
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, cast
 
 import filelock
 import torch
 from jinja2 import TemplateError
 from safetensors.torch import load_file
-from transformers import (
-    AutoModelForCausalLM,
-    AutoTokenizer,
-    GgufConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    StoppingCriteria,
-    StoppingCriteriaList,
-    TextIteratorStreamer,
-)
-from transformers.utils import logging as transformers_logging
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 
 from rag_tutor.atomic import sync_file, sync_folder
 from rag_tutor.chat_server import is_server, served_model
 from rag_tutor.config import DEFAULT_GENERATOR
 from rag_tutor.domain import Generator, Message, TextStream
 from rag_tutor.errors import ModelUnavailableError
+from rag_tutor.llama import Llama
 from rag_tutor.weights import (
+    ADAPTER,
+    adapted_generator_folder,
     converted_generator_folder,
     default_generator_file,
     first_line,
     is_folder,
 )
 
-_ADAPTER = Path(__file__).parent / "models" / "generator" / "adapter.safetensors"
 _LOOP_TOKENS = 8
-# An answer from notes repeats them: the tokens that follow the same three in the prompt are tried
-# at once, which leaves a greedy reply as it is and needs a fifth of the steps (Saxena 2023, "Prompt
-# Lookup Decoding").
-_GUESSING = {"prompt_lookup_num_tokens": 12, "max_matching_ngram_size": 3}
-transformers_logging.disable_progress_bar()
+_UNFINISHED = "\ufffd"
 _log = logging.getLogger(__name__)
 
 
+class Writer(Protocol):
+    """Runs the weights of a model."""
+
+    @property
+    def context_tokens(self) -> int:
+        """How many tokens prompt and reply may take together."""
+
+    def write(self, prompt: Sequence[int], max_tokens: int) -> Iterator[int]:
+        """Yield the tokens that follow a prompt, greedily, with that which ends a text."""
+
+
 class LanguageModel:
-    """A causal language model of transformers. One reply is written at a time."""
+    """A tokenizer and what writes its tokens. One reply is written at a time."""
 
     def __init__(
         self,
         name: str,
-        model: PreTrainedModel,
         tokenizer: PreTrainedTokenizerBase,
+        writer: Writer,
         knows_the_task: bool = False,
     ) -> None:
         self.name = name
         self.knows_the_task = knows_the_task
-        self._model = model
+        self.context_tokens = writer.context_tokens
+        self._writer = writer
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
         self._control_tokens = [token for token in tokenizer.get_added_vocab() if len(token) > 2]
-        # A model that keeps its memory in a state can't take back tokens that it guessed wrong.
-        self._guessing = {} if getattr(model, "_is_stateful", False) else _GUESSING
-        self.context_tokens: int = getattr(model.config, "max_position_embeddings", 2048)
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of a text, without special ones."""
@@ -81,48 +78,29 @@ class LanguageModel:
 
         Closing the iterator stops the model before its next token.
         """
-        with self._lock:
-            yield from self._stream(self._prompt(messages), max_tokens)
+        reply: list[int] = []
+        shown = ""
+        writing = self._writer.write(self.prompt_tokens(messages), max_tokens)
+        with self._lock, closing(cast("TextStream", writing)):
+            for token in writing:
+                reply.append(int(token))
+                text = self._tokenizer.decode(
+                    reply, skip_special_tokens=True, clean_up_tokenization_spaces=False
+                )
+                if len(text) > len(shown) and not text.endswith(_UNFINISHED):
+                    yield text[len(shown) :]
+                    shown = text
+                if _loops(reply):
+                    break
 
-    def _stream(self, prompt: dict[str, Any], max_tokens: int) -> Iterator[str]:
-        streamer = TextIteratorStreamer(self._tokenizer, skip_prompt=True, skip_special_tokens=True)
-        stop = _Stop(prompt["input_ids"].shape[1])
-        failures: list[Exception] = []
-
-        def write() -> None:
-            try:
-                with torch.inference_mode():
-                    self._model.generate(
-                        **prompt,
-                        max_new_tokens=max_tokens,
-                        do_sample=False,
-                        streamer=streamer,
-                        stopping_criteria=StoppingCriteriaList([stop]),
-                        **self._guessing,
-                    )
-            except Exception as error:  # noqa: BLE001  (raised again where the reply is read)
-                failures.append(error)
-                streamer.end()
-
-        writer = threading.Thread(target=write, daemon=True)
-        writer.start()
-        try:
-            yield from streamer
-        finally:
-            stop.asked.set()
-            writer.join()
-        if failures:
-            raise failures[0]
-
-    def _prompt(self, messages: Sequence[Message]) -> dict[str, Any]:
+    def prompt_tokens(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens of a chat, up to where the reply begins."""
         messages = [self._as_data(message) for message in messages]
         if self._tokenizer.chat_template:
             encoded = self._apply_template(messages)
         else:
-            text = "\n\n".join(message["content"] for message in messages)
-            encoded = self._tokenizer(text, return_tensors="pt")
-        encoded = encoded.to(self._model.device)
-        return {key: encoded[key] for key in ("input_ids", "attention_mask")}
+            encoded = self._tokenizer("\n\n".join(message["content"] for message in messages))
+        return list(encoded["input_ids"])
 
     def _as_data(self, message: Message) -> Message:
         """Break up control tokens in a message: a note that holds one can't end the user's turn."""
@@ -132,7 +110,7 @@ class LanguageModel:
         return {"role": message["role"], "content": content}
 
     def _apply_template(self, messages: Sequence[Message]) -> Any:
-        form = {"add_generation_prompt": True, "return_tensors": "pt", "return_dict": True}
+        form = {"add_generation_prompt": True, "return_dict": True}
         try:
             return self._tokenizer.apply_chat_template(list(messages), **form)
         except TemplateError:  # some templates know no system role
@@ -147,21 +125,11 @@ def _without_system(messages: Sequence[Message]) -> list[Message]:
     return [first, *rest[1:]]
 
 
-class _Stop(StoppingCriteria):  # type: ignore[misc]
-    """Ends a reply when asked to, or when its last tokens already stand in it: at the latest a few
-    tokens after that, as several are added at a time.
-    """
-
-    def __init__(self, prompt_length: int) -> None:
-        self.asked = threading.Event()
-        self._prompt_length = prompt_length
-
-    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        reply = input_ids[0, self._prompt_length :].tolist()
-        tail = reply[-_LOOP_TOKENS:]
-        earlier = range(len(reply) - 2 * _LOOP_TOKENS + 1)
-        loops = any(reply[start : start + _LOOP_TOKENS] == tail for start in earlier)
-        return torch.tensor([loops or self.asked.is_set()], device=input_ids.device)
+def _loops(reply: Sequence[int]) -> bool:
+    """Whether a reply's last tokens stand in it before."""
+    tail = reply[-_LOOP_TOKENS:]
+    earlier = range(len(reply) - 2 * _LOOP_TOKENS + 1)
+    return any(reply[start : start + _LOOP_TOKENS] == tail for start in earlier)
 
 
 def load_generator(name: str) -> Generator:
@@ -186,36 +154,27 @@ def load_generator(name: str) -> Generator:
 
 
 def _load(name: str, source: str, is_local: bool) -> LanguageModel:
+    from rag_tutor.writing import TransformersWriter  # the default generator does without it
+
     tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=is_local)
-    model = AutoModelForCausalLM.from_pretrained(
-        source, dtype=torch.bfloat16, local_files_only=is_local
-    )
-    return LanguageModel(name, model.eval(), tokenizer)
+    model = _pretrained(source, local_files_only=is_local)
+    return LanguageModel(name, tokenizer, TransformersWriter(model.eval()))
 
 
 def _load_default() -> LanguageModel:
-    """The default generator in bf16 with its adapter, converted again if the copy is damaged."""
-    folder, learnt = default_generator_folder(), load_file(_ADAPTER)
+    """The default generator with its adapter, converted again if the copy is damaged."""
+    folder = learnt_generator_folder()
     try:
-        return _load_adapted(folder, learnt)
+        return _load_adapted(folder)
     except Exception as error:  # noqa: BLE001  (whatever is wrong with a cached copy)
         _log.warning("the converted weights are damaged (%s); converting again", error)
         shutil.rmtree(folder)
-        return _load_adapted(default_generator_folder(), learnt)
+        return _load_adapted(learnt_generator_folder())
 
 
-def _load_adapted(folder: Path, learnt: Mapping[str, torch.Tensor]) -> LanguageModel:
-    """The model in a folder with what training/train_generator.py learnt added to its layers."""
+def _load_adapted(folder: Path) -> LanguageModel:
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.bfloat16, local_files_only=True
-    )
-    with torch.no_grad():
-        for name in {key.rpartition(".")[0] for key in learnt}:
-            weight = model.get_submodule(name).weight
-            up, down = learnt[f"{name}.up"].float(), learnt[f"{name}.down"].float()
-            weight.copy_(weight.float() + up @ down)
-    return LanguageModel(DEFAULT_GENERATOR, model.eval(), tokenizer, knows_the_task=True)
+    return LanguageModel(DEFAULT_GENERATOR, tokenizer, Llama(folder), knows_the_task=True)
 
 
 def default_generator_folder() -> Path:
@@ -223,14 +182,32 @@ def default_generator_folder() -> Path:
 
     Raises ModelUnavailableError.
     """
-    file = default_generator_file()
-    folder = converted_generator_folder()
-    cache = folder.parent
+    return _converted(converted_generator_folder())
+
+
+def learnt_generator_folder() -> Path:
+    """The folder of the same weights with the adapter added. Raises ModelUnavailableError."""
+    return _converted(adapted_generator_folder(), _learn)
+
+
+def _learn(model: PreTrainedModel) -> None:
+    """Add to a model's layers what training/train_generator.py learnt."""
+    learnt = load_file(ADAPTER)
+    with torch.no_grad():
+        for name in {key.rpartition(".")[0] for key in learnt}:
+            weight = model.get_submodule(name).weight
+            up, down = learnt[f"{name}.up"].float(), learnt[f"{name}.down"].float()
+            weight.copy_(weight.float() + up @ down)
+
+
+def _converted(folder: Path, change: Callable[[PreTrainedModel], object] | None = None) -> Path:
+    """A folder of the default generator's weights in bf16, made if it isn't there."""
+    file, cache = default_generator_file(), folder.parent
     try:
         cache.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(cache / "convert.lock"):
             if not folder.is_dir():
-                _convert(file, folder)
+                _convert(file, folder, change)
     except OSError as error:
         raise ModelUnavailableError(
             f"The converted weights of the default generator can't be kept in {cache}: "
@@ -239,19 +216,31 @@ def default_generator_folder() -> Path:
     return folder
 
 
-def _convert(file: Path, target: Path) -> None:
+def _convert(file: Path, target: Path, change: Callable[[PreTrainedModel], object] | None) -> None:
     """Convert a GGUF file beside its target, and put it there whole."""
+    from transformers import GgufConfig
+
     _log.info("converting %s once", file.name)
-    for left_over in target.parent.glob("unfinished-*"):
+    family = target.name.removesuffix(target.name.rpartition("-")[2])
+    for left_over in (*target.parent.glob("unfinished-*"), *target.parent.glob(f"{family}*")):
         shutil.rmtree(left_over, ignore_errors=True)
     unfinished = target.parent / f"unfinished-{uuid.uuid4().hex}"
-    source = {"pretrained_model_name_or_path": str(file.parent), "gguf_file": file.name}
-    AutoTokenizer.from_pretrained(**source).save_pretrained(unfinished)
-    model = AutoModelForCausalLM.from_pretrained(
-        **source, dtype=torch.bfloat16, quantization_config=GgufConfig(dequantize=True)
-    )
+    folder, name = str(file.parent), file.name
+    AutoTokenizer.from_pretrained(folder, gguf_file=name).save_pretrained(unfinished)
+    dequantized = GgufConfig(dequantize=True)
+    model = _pretrained(folder, gguf_file=name, quantization_config=dequantized)
+    if change:
+        change(model)
     model.save_pretrained(unfinished)
     for path in unfinished.iterdir():
         sync_file(path)
     unfinished.rename(target)
     sync_folder(target.parent)
+
+
+def _pretrained(source: str, **options: Any) -> PreTrainedModel:
+    from transformers import AutoModelForCausalLM
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    return AutoModelForCausalLM.from_pretrained(source, dtype=torch.bfloat16, **options)

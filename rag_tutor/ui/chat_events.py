@@ -84,7 +84,14 @@ class Parts:
     def page(self) -> list[Any]:
         """What may change with the conversation."""
         editing = [self.editing, self.draft, self.notice, self.cancel]
-        return [self.conversation, self.following, *self.chat, self.returned, *editing, self.listing]
+        return [
+            self.conversation,
+            self.following,
+            *self.chat,
+            self.returned,
+            *editing,
+            self.listing,
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +165,11 @@ class Events:
         update = self._conversation(conversation, search)
         if not taken_back:
             return update
-        return update | self._given_back(taken_back, uuid.uuid4().hex) | {self.parts.status: _message("Stopped.")}
+        return (
+            update
+            | self._given_back(taken_back, uuid.uuid4().hex)
+            | {self.parts.status: _message("Stopped.")}
+        )
 
     def refresh(self, conversation: str) -> str:
         """Follow anew, for a page that has heard nothing for a while."""

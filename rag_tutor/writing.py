@@ -1,0 +1,90 @@
+"""Writes tokens with any causal language model of transformers; knows nothing of text or notes."""
+
+import queue
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+from transformers.generation.streamers import BaseStreamer
+
+# An answer from notes repeats them: the tokens that follow the same three in the prompt are tried
+# at once, which leaves a greedy reply as it is and needs a fifth of the steps (Saxena 2023, "Prompt
+# Lookup Decoding").
+_GUESSING = {"prompt_lookup_num_tokens": 12, "max_matching_ngram_size": 3}
+
+
+class TransformersWriter:
+    """A model of transformers, on the device that it is on. One reply is written at a time."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.model = model
+        self.context_tokens: int = getattr(model.config, "max_position_embeddings", 2048)
+        # A model that keeps its memory in a state can't take back tokens that it guessed wrong.
+        self._guessing: Mapping[str, int] = (
+            {} if getattr(model, "_is_stateful", False) else _GUESSING
+        )
+
+    def write(self, prompt: Sequence[int], max_tokens: int) -> Iterator[int]:
+        """Yield the tokens that follow a prompt, each the likeliest, with that which ends a text.
+
+        Closing the iterator stops the model before its next token.
+        """
+        tokens = torch.tensor([prompt], device=self.model.device)
+        written, stop = _Written(), _Stop()
+        failures: list[Exception] = []
+
+        def write() -> None:
+            try:
+                with torch.inference_mode():
+                    self.model.generate(
+                        input_ids=tokens,
+                        attention_mask=torch.ones_like(tokens),
+                        max_new_tokens=max_tokens,
+                        do_sample=False,
+                        streamer=written,
+                        stopping_criteria=StoppingCriteriaList([stop]),
+                        **self._guessing,
+                    )
+            except Exception as error:  # noqa: BLE001  (raised again where the reply is read)
+                failures.append(error)
+                written.end()
+
+        writer = threading.Thread(target=write, daemon=True)
+        writer.start()
+        try:
+            yield from written.tokens()
+        finally:
+            stop.asked.set()
+            writer.join()
+        if failures:
+            raise failures[0]
+
+
+class _Written(BaseStreamer):  # type: ignore[misc]
+    """Carries tokens from the thread that writes them; the prompt comes first and is left out."""
+
+    def __init__(self) -> None:
+        self._steps: queue.SimpleQueue[list[int] | None] = queue.SimpleQueue()
+
+    def put(self, value: torch.Tensor) -> None:
+        self._steps.put(value.flatten().tolist())
+
+    def end(self) -> None:
+        self._steps.put(None)
+
+    def tokens(self) -> Iterator[int]:
+        step = self._steps.get()
+        while step is not None and (step := self._steps.get()) is not None:
+            yield from step
+
+
+class _Stop(StoppingCriteria):  # type: ignore[misc]
+    """Ends a reply when asked to."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
+        return torch.tensor([self.asked.is_set()], device=input_ids.device)
