@@ -27,6 +27,8 @@ import torch
 from safetensors import safe_open
 from torch.nn import functional
 
+from rag_tutor.processor import can_lay_out, fastest_dtype
+
 # Each number of tokens needs programs of its own, which are made and kept: there are only these,
 # and what is attended to is rounded up to whole pages.
 _STEPS = (256, 192, 128, 64, 16, 1)
@@ -48,7 +50,7 @@ class Llama:
     def __init__(self, folder: Path, dtype: torch.dtype | None = None) -> None:
         config: dict[str, Any] = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         self.context_tokens: int = config["max_position_embeddings"]
-        self._dtype = dtype or _fastest_dtype()
+        self._dtype = dtype or fastest_dtype()
         self._heads: int = config["num_attention_heads"]
         self._groups: int = config["num_key_value_heads"]
         self._width: int = config["hidden_size"] // self._heads
@@ -207,7 +209,7 @@ def _linear(weight: torch.Tensor) -> Linear:
     """Multiplies with a weight, laid out by oneDNN where it can: few tokens at once take half as
     long then.
     """
-    if not _can_lay_out(weight.dtype):
+    if not can_lay_out(weight.dtype):
         return partial(functional.linear, weight=weight)
     laid_out = torch.ops.mkldnn._reorder_linear_weight(weight, None)
     multiply = torch.ops.mkldnn._linear_pointwise
@@ -217,15 +219,3 @@ def _linear(weight: torch.Tensor) -> Linear:
         return product
 
     return linear
-
-
-def _can_lay_out(dtype: torch.dtype) -> bool:
-    onednn = torch.backends.mkldnn
-    if not (onednn.is_available() and onednn.enabled):  # type: ignore[no-untyped-call]
-        return False
-    return dtype == torch.float32 or bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def _fastest_dtype() -> torch.dtype:
-    """bfloat16, half as large, where the processor can multiply it."""
-    return torch.bfloat16 if _can_lay_out(torch.bfloat16) else torch.float32

@@ -17,6 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from rag_tutor.domain import Reading, Span
 from rag_tutor.errors import ModelUnavailableError
+from rag_tutor.processor import fastest_options
 from rag_tutor.weights import default_encoder_folder, first_line
 
 LABELS = ("relevance", "evidence", "carry")
@@ -41,7 +42,7 @@ class TokenReader:
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(tokenizer, local_files_only=True)
             model = AutoModelForTokenClassification.from_pretrained(
-                folder, local_files_only=True, dtype=torch.bfloat16
+                folder, local_files_only=True, **fastest_options()
             )
         except Exception as error:  # what a broken model raises is anybody's guess
             raise ModelUnavailableError(
