@@ -60,9 +60,11 @@ class Llama:
         with safe_open(folder / "model.safetensors", "pt") as weights:
             layers = range(config["num_hidden_layers"])
             self._layers = [self._layer(weights.get_tensor, number) for number in layers]
-            self._embedding = weights.get_tensor("model.embed_tokens.weight")
             self._last_norm = self._norm(weights.get_tensor("model.norm.weight"))
-            self._head = _linear(self._embedding.to(self._dtype))
+            self._head = _linear(weights.get_tensor("model.embed_tokens.weight").to(self._dtype))
+        # Opened anew, so that of the file only the rows of the tokens that occur are in memory.
+        with safe_open(folder / "model.safetensors", "pt") as weights:
+            self._embedding = weights.get_tensor("model.embed_tokens.weight")
         self._cosine, self._sine = self._rotations(config["rope_parameters"]["rope_theta"])
         self._read: list[int] = []
         self._keys = self._values = torch.empty(

@@ -27,6 +27,8 @@ _FOLDER = Path(__file__).parent / "models" / "reader"
 _QUESTION_CHARACTERS = 300
 _PASSAGE_TOKENS = 384
 _BATCH = 4
+# Each length needs programs of its own, which oneDNN makes and keeps.
+_LENGTHS = 32
 _CONVERSATION_TOKENS = 384
 _WORD = re.compile(r"[^\W_]+(?:[-'’][^\W_]+)*")
 transformers_logging.disable_progress_bar()
@@ -97,6 +99,7 @@ class TokenReader:
                 [question[:_QUESTION_CHARACTERS]] * len(texts),
                 list(texts),
                 padding=True,
+                pad_to_multiple_of=_LENGTHS,
                 truncation="only_second",
                 max_length=max_tokens,
                 return_tensors="pt",
