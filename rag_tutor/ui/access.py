@@ -21,7 +21,6 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import httpx
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
@@ -37,8 +36,10 @@ _log = logging.getLogger(__name__)
 # In the scope of a request in which an event was asked for with what no page sends: Gradio tells
 # that as if the server had failed.
 MALFORMED = "rag_tutor.malformed"
-# What Gradio's own code ends with where a request isn't as it expects.
-_SENSELESS = (LookupError, TypeError, ValueError, AttributeError, RecursionError, httpx.InvalidURL)
+# What Gradio's own code ends with where a request isn't as it expects: these, and the exceptions
+# of some packages.
+_SENSELESS = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+_SENSELESS_FOR = ("gradio", "httpx", "PIL")
 
 # Says why a request is refused, or None.
 Rule = Callable[[HTTPConnection], Response | None]
@@ -319,9 +320,15 @@ def _is_malformed(error: Exception) -> bool:
     if isinstance(error.__cause__, HTTPException):  # raised once the response had begun
         return True
     frames = traceback.walk_tb(error.__traceback__ and error.__traceback__.tb_next)
-    own = __name__.partition(".")[0]
-    is_own = any(frame.f_globals["__name__"].partition(".")[0] == own for frame, _ in frames)
-    return isinstance(error, _SENSELESS) and not is_own
+    passed = {_package(frame.f_globals["__name__"]) for frame, _ in frames}
+    is_senseless = (
+        isinstance(error, _SENSELESS) or _package(type(error).__module__) in _SENSELESS_FOR
+    )
+    return is_senseless and _package(__name__) not in passed
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
 
 
 def _place(error: Exception) -> str:

@@ -15,7 +15,9 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio as gr
+from fastapi import Depends
 from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -84,6 +86,7 @@ def serve(settings: Settings) -> None:
             app_kwargs={
                 "middleware": [Middleware(Guard, rules_for(login))],
                 "exception_handlers": {MalformedError: _answer_malformed},
+                "dependencies": [Depends(_require_session)],
             },
         )
     except OSError as error:
@@ -143,8 +146,9 @@ class _Page(gr.Blocks):
             return await super().process_api(block_fn, inputs, *rest, **named)
         except gr.Error as error:  # no event of ours raises one for another reason
             _log.error("Refused what no page sends to %r.", block_fn.name)
-            if isinstance(request, gr.Request) and request.request:
-                request.request.scope[MALFORMED] = True
+            for each in request if isinstance(request, list) else [request]:
+                if each and each.request:
+                    each.request.scope[MALFORMED] = True
             raise MalformedError(error.message) from error
 
     async def preprocess_data(self, block_fn: Any, *rest: Any, **named: Any) -> list[Any]:
@@ -169,6 +173,18 @@ def _refuse_unusable(sent: Any) -> None:
         traverse(sent, _refuse, _is_refused)
     except RecursionError as error:
         raise MalformedError("What was sent is nested too deep.") from error
+
+
+async def _require_session(request: Request) -> None:
+    """Refuse a session without a name, for which Gradio's queue has no place."""
+    if not request.url.path.startswith("/gradio_api/queue/join"):
+        return
+    try:
+        sent = await request.json()
+    except (ValueError, RecursionError):
+        return  # Gradio answers that
+    if isinstance(sent, dict) and sent.get("session_hash") == "":
+        raise HTTPException(400, "The session has no name. Load the page again.")
 
 
 async def _answer_malformed(request: Request, error: Exception) -> Response:

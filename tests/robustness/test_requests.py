@@ -9,7 +9,10 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -196,6 +199,40 @@ def test_requests_that_no_page_makes_do_no_harm(target: Target, record_property:
     assert _outside(target) == before
     assert _escaped() == []
     assert (target.folder / "secret.md").read_text(encoding="utf-8").count(PLANTED) == 1
+    _assert_answers(target)
+
+
+def test_requests_made_from_the_servers_own_description_do_no_harm(
+    target: Target, is_full: bool, record_property: Record
+) -> None:
+    """Gradio describes its public calls only, of which there are none here; FastAPI below it
+    describes every route, private ones included.
+    """
+    program = shutil.which(
+        "schemathesis", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    )
+    if not is_full or not program:
+        pytest.skip("only with RAG_TUTOR_ROBUSTNESS=full and pip install -e '.[robustness]'")
+    before, told = _outside(target), target.said()
+    # Streams end with the page that reads them, and too many calls a second are refused.
+    command = f"""run {target.server.address}/openapi.json --checks not_a_server_error --seed {SEED}
+        --exclude-path-regex heartbeat|queue/data|upload_progress|event_id --rate-limit 90/s
+        --max-examples 20 --request-timeout 60 --no-color --output-truncate false"""
+    done = subprocess.run(
+        [program, *command.split()],
+        cwd=target.folder / "temporary",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1800,
+    )
+    assert done.returncode == 0, done.stdout
+    found = re.search(r"(\d+) generated", done.stdout)
+    assert found
+    record_property("answered without a failure", int(found[1]))
+    log = target.said()[len(told) :]
+    assert "Traceback" not in log, log[:5_000]
+    assert _outside(target) == before
     _assert_answers(target)
 
 
