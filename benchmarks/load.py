@@ -244,7 +244,8 @@ class Student:
                 if answer and WAITING not in answer:
                     first = first or now
                     complete = complete or (now if COMPLETE in answer else 0.0)
-        answer = self._answer(question, turn)
+        answer, now = self._answer(question, turn), time.monotonic() - sent
+        first, complete = first or now, complete or now  # where it was there before it was followed
         if told := FAILURE.findall(page.shown("status")):
             self._notebook.errors.append(f"{question!r}: {told[0]}")
         elif COMPLETE not in answer:
