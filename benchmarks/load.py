@@ -12,7 +12,8 @@ for all:
 - answered, a minute: how many questions, and how many of them in a minute;
 - first words, whole answer: seconds after the question was sent, median / 95th percentile /
   longest, and the longest as a multiple of the mean;
-- in pieces: the share of answers of which something was seen before they were complete;
+- in pieces: the share of answers of which something was seen before they were complete; one of a
+  single sentence comes whole;
 
 then the start (seconds from the command to the pages, and to the first words of an answer that is
 asked for at once), the rebuilds of the index, what went wrong, and the server's resident memory:
@@ -244,7 +245,8 @@ class Student:
                 if answer and WAITING not in answer:
                     first = first or now
                     complete = complete or (now if COMPLETE in answer else 0.0)
-        answer = self._answer(question, turn)
+        answer, now = self._answer(question, turn), time.monotonic() - sent
+        first, complete = first or now, complete or now  # where it was there before it was followed
         if told := FAILURE.findall(page.shown("status")):
             self._notebook.errors.append(f"{question!r}: {told[0]}")
         elif COMPLETE not in answer:

@@ -74,8 +74,9 @@ _LABEL = re.compile(r"[^.:]{1,60}:\s")
 _NEGATION = re.compile(
     r"\b(?:not|no|never|none|nor|neither|without|cannot)\b|n['’]t\b", re.IGNORECASE
 )
-# In code and in formulas on lines of their own, brackets with a number are not ours.
-_OWN_BRACKETS = r"(?P<code>(?P<fence>`+|~{3,}|\$\$).+?(?P=fence))"
+# In code and in formulas on lines of their own, brackets with a number are not ours. A fence is all
+# of its signs: to try with fewer of a line of them takes the third power of its length.
+_OWN_BRACKETS = r"(?P<code>(?P<fence>`++|(?<!~)~{3,}+|\$\$).+?(?P=fence))"
 _MARKER_OR_CODE = re.compile(rf"{_OWN_BRACKETS}|{MARKER.pattern}", re.DOTALL)
 _BRACKET_OR_CODE = re.compile(rf"{_OWN_BRACKETS}|\[(?=\d[\d,\s]*\])", re.DOTALL)
 _CODE = re.compile(r"(?:```|~~~)[^\n]*\n(.*?)\n?\s*(?:```|~~~)", re.DOTALL)

@@ -1,18 +1,20 @@
 """Whom the server answers, and how often; the same on a real server is in browser/test_serving."""
 
 import base64
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from rag_tutor.__main__ import main
 from rag_tutor.config import Settings
+from rag_tutor.conversation import is_unicode
 from rag_tutor.ui.access import Allowance, Guard, Rule, limited_pace, login_for, rules_for
 
 ADDRESS = "http://127.0.0.1:7860"
@@ -37,10 +39,21 @@ def password_file(tmp_path: Path) -> Path:
 
 
 def client(rules: list[Rule], address: str = ADDRESS, of: str = "10.0.0.1") -> TestClient:
-    async def answer(request: Request) -> PlainTextResponse:
-        if request.url.path == "/failing":
-            raise ValueError("what a note says")
+    async def answer(request: Request) -> Response:
+        match request.url.path:
+            case "/failing":
+                is_unicode(request)  # type: ignore[arg-type]  # a defect of this program
+            case "/full":
+                raise OSError("no space left for what a note says")
+            case "/senseless":
+                raise KeyError("what a note says")
+            case "/senseless-stream":
+                return StreamingResponse(broken_off())
         return PlainTextResponse("notes")
+
+    async def broken_off() -> AsyncIterator[str]:
+        yield "begun"
+        raise KeyError("what a note says")
 
     route = Route("/{path:path}", answer, methods=["GET", "POST"])
     app = Starlette(routes=[route], middleware=[Middleware(Guard, rules)])
@@ -184,13 +197,35 @@ def test_a_link_of_another_site_can_be_followed(method: str, into: str, status: 
     assert pages.request(method, "/?chat=0", headers=headers).status_code == status
 
 
-def test_a_failure_is_told_without_what_failed_and_with_the_headers() -> None:
-    failed = client(rules_for(None)).get("/failing")
+@pytest.mark.parametrize("path", ["/failing", "/full"])
+def test_a_failure_is_told_without_what_failed_and_with_the_headers(path: str) -> None:
+    failed = client(rules_for(None)).get(path)
     assert failed.status_code == 500
     assert failed.text.startswith("This can't be answered")
     assert "note" not in failed.text
     assert failed.headers["x-content-type-options"] == "nosniff"
     assert "default-src 'self'" in failed.headers["content-security-policy"]
+
+
+def test_a_defect_is_logged_whole_and_a_senseless_request_in_a_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pages = client(rules_for(None))
+    refused = pages.get("/senseless?what=a%20note")
+    assert refused.status_code == 400
+    assert refused.json()["detail"].startswith("No page asks for anything like this")
+    assert refused.headers["x-content-type-options"] == "nosniff"
+    assert pages.get("/senseless-stream").text == "begun"
+    told = [record.getMessage() for record in caplog.records]
+    assert [line.partition(":")[0] for line in told] == [
+        "Refused GET '/senseless'",
+        "Refused GET '/senseless-stream'",
+    ]
+    assert all("KeyError in test_access.py, line " in line for line in told)
+    assert not any("\n" in line or "note" in line for line in told)
+    raising = TestClient(pages.app, base_url=ADDRESS)
+    with pytest.raises(AttributeError):  # the server below logs it
+        raising.get("/failing")
 
 
 def test_calls_without_end_are_slowed_down_and_files_are_not() -> None:

@@ -10,9 +10,11 @@ import base64
 import binascii
 import hashlib
 import hmac
+import logging
 import math
 import threading
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from ipaddress import ip_address
@@ -20,13 +22,24 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from starlette.datastructures import MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import HTTPConnection
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from rag_tutor.config import Settings
 from rag_tutor.conversion import MAX_FILE_BYTES
 from rag_tutor.errors import SettingsError
+
+_log = logging.getLogger(__name__)
+
+# In the scope of a request in which an event was asked for with what no page sends: Gradio tells
+# that as if the server had failed.
+MALFORMED = "rag_tutor.malformed"
+# What Gradio's own code ends with where a request isn't as it expects: these, and the exceptions
+# of some packages.
+_SENSELESS = (LookupError, TypeError, ValueError, AttributeError, RecursionError)
+_SENSELESS_FOR = ("gradio", "httpx", "PIL")
 
 # Says why a request is refused, or None.
 Rule = Callable[[HTTPConnection], Response | None]
@@ -71,10 +84,8 @@ _TOO_MANY_GUESSES = "Too many wrong passwords from this computer. Wait a minute 
 _NOT_LOGGED_IN = "Log in with the user and the password that the server was started with."
 _TOO_LARGE = "Refused: larger than {} MB. Send less at a time."
 _NO_LENGTH = "Refused: the length of what is sent must be told first (Content-Length)."
-_FAILED = (
-    "This can't be answered: no page asks for it like this, or the program has a defect. "
-    "Its window tells more."
-)
+_FAILED = "This can't be answered: the program has a defect. Its window tells more."
+_UNREADABLE = "No page asks for anything like this. Load the page again."
 _NOT_FETCHED = "Refused: this server fetches nothing from other hosts."
 
 
@@ -87,13 +98,16 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or pass it on."""
-        is_answered = False
+        is_begun = is_complete = False
 
         async def with_headers(message: Message) -> None:
-            nonlocal is_answered
+            nonlocal is_begun, is_complete
+            is_complete = message["type"] == "http.response.body" and not message.get("more_body")
             if message["type"] == "http.response.start":
-                is_answered = True
+                is_begun = True
                 MutableHeaders(scope=message).update(_HEADERS)
+                if scope.get(MALFORMED) and message["status"] == 500:
+                    message["status"] = 400
             await send(message)
 
         app = self.app
@@ -102,11 +116,18 @@ class Guard:
             app = next(filter(None, (rule(request) for rule in self.rules)), app)
         try:
             await app(scope, receive, with_headers)
-        except Exception:
+        except Exception as error:
+            is_malformed = scope["type"] == "http" and _is_malformed(error)
             # Else Starlette answers, without the headers; it still writes the log.
-            if scope["type"] == "http" and not is_answered:
-                await _refused(500, _FAILED)(scope, receive, with_headers)
-            raise
+            if scope["type"] == "http" and not is_begun:
+                answer = _unreadable() if is_malformed else _refused(500, _FAILED)
+                await answer(scope, receive, with_headers)
+            elif is_malformed and not is_complete:
+                await send({"type": "http.response.body", "body": b""})
+            if not is_malformed:
+                raise
+            # A traceback for each of these would fill the log.
+            _log.error("Refused %s %.80a: %s", scope["method"], scope["path"], _place(error))
 
 
 class Login:
@@ -294,6 +315,28 @@ def _read_login(text: str) -> Login:
     return Login(user, password)
 
 
+def _is_malformed(error: Exception) -> bool:
+    """Whether Gradio couldn't make sense of a request, before anything of ours was done."""
+    if isinstance(error.__cause__, HTTPException):  # raised once the response had begun
+        return True
+    frames = traceback.walk_tb(error.__traceback__ and error.__traceback__.tb_next)
+    passed = {_package(frame.f_globals["__name__"]) for frame, _ in frames}
+    is_senseless = (
+        isinstance(error, _SENSELESS) or _package(type(error).__module__) in _SENSELESS_FOR
+    )
+    return is_senseless and _package(__name__) not in passed
+
+
+def _package(module: str) -> str:
+    return module.partition(".")[0]
+
+
+def _place(error: Exception) -> str:
+    """What an exception is and where it comes from; not what it says, which may be of the notes."""
+    *_, last = traceback.extract_tb(error.__traceback__)
+    return f"{type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
+
+
 def _digest(text: bytes) -> bytes:
     return hashlib.sha256(text).digest()
 
@@ -312,6 +355,10 @@ def _client(request: HTTPConnection) -> str:
 def _ask_for_login() -> Response:
     challenge = 'Basic realm="RAG Tutor", charset="UTF-8"'
     return _refused(401, _NOT_LOGGED_IN, {"WWW-Authenticate": challenge})
+
+
+def _unreadable() -> Response:
+    return JSONResponse({"detail": _UNREADABLE}, status_code=400)
 
 
 def _refused(status: int, text: str, headers: dict[str, str] | None = None) -> Response:

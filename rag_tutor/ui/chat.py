@@ -18,6 +18,7 @@ from rag_tutor.ui import chat_view, markdown, render
 from rag_tutor.ui.chat_events import Desk, Events, Parts, script_functions
 
 _FIRST_INDEX_SECONDS = 3600.0
+_LARGEST = 2**53 - 1  # of the whole numbers in JavaScript
 # A question right after a note was saved is to be answered from it.
 _SETTLING_SECONDS = 5.0
 _WELCOME = "## What would you like to understand?\n\nEvery answer comes from your own notes."
@@ -236,4 +237,4 @@ def _text(elem_id: str) -> gr.Textbox:
 
 def _number() -> gr.Number:
     """A number that the browser keeps unseen."""
-    return gr.Number(0, precision=0, visible=False)
+    return gr.Number(0, precision=0, minimum=0, maximum=_LARGEST, visible=False)

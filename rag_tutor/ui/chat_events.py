@@ -22,11 +22,13 @@ from rag_tutor.errors import TutorError
 from rag_tutor.export import answer_text, conversation_text
 from rag_tutor.ui import chat_view, history, render
 from rag_tutor.ui.history import Deletion
+from rag_tutor.ui.sent import Sent
 
 Update = dict[Any, Any]
 Deletions = tuple[Deletion, ...]
 
 _IDENTITY = re.compile(r"[0-9a-f]{32}")
+_TURN = re.compile(r"[0-9]{1,18}")
 _MOST_DELETIONS = 3
 _ANSWER_GONE = "Its answer was deleted or replaced, maybe in another window. Load the page again."
 
@@ -126,9 +128,9 @@ class Events:
             return gr.skip()  # the first question meets the same error and shows it
         return gr.update(examples=[{"text": text} for text in found])
 
-    def open(self, search: str, editing: int, draft: str, event: gr.EventData) -> Update:
+    def open(self, search: str, editing: int, draft: str, sent: Sent) -> Update:
         """Show another conversation."""
-        return self._open(event.chat, search) | self._without_edit(editing, draft)
+        return self._open(sent.text("chat"), search) | self._without_edit(editing, draft)
 
     def ask(self, question: str, conversation: str, seen: int, search: str, editing: int) -> Update:
         """Ask what is in the question box: at the end, or in the place of an edited question."""
@@ -138,13 +140,13 @@ class Events:
         is_asked = self.parts.seen in update
         return update | (self._without_edit(1, "") if is_asked else {})
 
-    def example(self, conversation: str, seen: int, search: str, event: gr.SelectData) -> Update:
+    def example(self, conversation: str, seen: int, search: str, sent: Sent) -> Update:
         """Ask one of the examples."""
-        return self._asked(str(event.value["text"]), conversation, seen, search)
+        return self._asked(sent.text("value", "text"), conversation, seen, search)
 
-    def suggestion(self, conversation: str, seen: int, search: str, event: gr.EventData) -> Update:
+    def suggestion(self, conversation: str, seen: int, search: str, sent: Sent) -> Update:
         """Ask a suggested follow-up."""
-        return self._asked(str(event.question), conversation, seen, search)
+        return self._asked(sent.text("question"), conversation, seen, search)
 
     def retry(self, conversation: str, seen: int, search: str, editing: int) -> Update:
         """Answer the last question again; after a failure its old answer is back."""
@@ -178,11 +180,11 @@ class Events:
     def follow(self, following: str, conversation: str, search: str) -> Iterator[Any]:
         """Show an answer as it is made."""
         turn, _, rest = following.partition(":")
-        if not following or not rest.startswith(f"{conversation}:"):
+        if not _TURN.fullmatch(turn) or not rest.startswith(f"{conversation}:"):
             yield gr.skip()
             return
         update = self._chat(conversation)
-        if int(turn) and not self._turn(conversation, turn):
+        if int(turn) and not self._turn(conversation, int(turn)):
             del update[self.parts.status]  # the question was taken back, and the page says why
         yield update
         last = None
@@ -204,11 +206,11 @@ class Events:
         """List the conversations that hold some words."""
         return self._tried(lambda: {self.parts.listing: self._listing(conversation, search)})
 
-    def rename(self, conversation: str, search: str, event: gr.EventData) -> Update:
+    def rename(self, conversation: str, search: str, sent: Sent) -> Update:
         """Give a conversation another title."""
 
         def rename() -> Update:
-            self.desk.conversations.rename(str(event.chat), str(event.title))
+            self.desk.conversations.rename(sent.text("chat"), sent.text("title"))
             return {self.parts.listing: self._listing(conversation, search)}
 
         return self._tried(rename)
@@ -220,10 +222,10 @@ class Events:
         editing: int,
         draft: str,
         deletions: Deletions,
-        event: gr.EventData,
+        sent: Sent,
     ) -> Update:
         """Delete a conversation, and offer to undo it."""
-        chat = str(event.chat)
+        chat = sent.text("chat")
         is_open = chat == conversation
 
         def delete() -> Update:
@@ -243,32 +245,30 @@ class Events:
         editing: int,
         draft: str,
         deletions: Deletions,
-        event: gr.EventData,
+        sent: Sent,
     ) -> Update:
         """Undo a deletion; what was open then is open again."""
 
         def restore() -> Update:
-            chat = str(event.chat)
+            chat = sent.text("chat")
             self.desk.conversations.restore(chat)
             left = self._deleted([each for each in deletions if each.conversation != chat])
-            if not event.reopen:
+            if not sent.value("reopen"):
                 return self._open(conversation, search) | left
             return self._open(chat, search) | self._without_edit(editing, draft) | left
 
         return self._tried(restore)
 
-    def edit(
-        self, conversation: str, typed: str, editing: int, draft: str, event: gr.EventData
-    ) -> Update:
+    def edit(self, conversation: str, typed: str, editing: int, draft: str, sent: Sent) -> Update:
         """Put an earlier question into the question box; what was typed there is kept."""
         parts = self.parts
 
         def edit() -> Update:
             turns = self.desk.answering.turns(conversation)
             ids = [each.id for each in turns]
-            if int(event.turn) not in ids:
+            if sent.number("turn") not in ids:
                 return {parts.status: _message(_ANSWER_GONE, failed=True)}
-            at = ids.index(int(event.turn))
+            at = ids.index(sent.number("turn"))
             return {
                 parts.editing: ids[at],
                 parts.draft: draft if editing else typed,
@@ -283,30 +283,30 @@ class Events:
         """Put back what was typed before."""
         return self._without_edit(1, draft)
 
-    def pick(self, conversation: str, event: gr.EventData) -> Update:
+    def pick(self, conversation: str, sent: Sent) -> Update:
         """The sources of an answer."""
 
         def pick() -> Update:
-            saved = self._turn(conversation, event.turn)
+            saved = self._turn(conversation, sent.number("turn"))
             shown = chat_view.sources(saved, self.desk.corpus) if saved else ""
             return {self.parts.chosen: shown}
 
         return self._tried(pick)
 
-    def note(self, conversation: str, event: gr.EventData) -> str:
+    def note(self, conversation: str, sent: Sent) -> str:
         """The note that a passage stands in, or why it can't be shown."""
         try:
-            saved = self._turn(conversation, event.turn)
+            saved = self._turn(conversation, sent.number("turn"))
         except TutorError as error:
             return render.missing_note_html("The conversations can't be read", str(error))
-        number = int(event.number)
+        number = sent.number("number")
         if not saved or not 0 < number <= len(saved.turn.answer.passages):
             return render.missing_note_html("No such passage", _ANSWER_GONE)
         return chat_view.note(saved, number, self.desk.corpus)
 
-    def _turn(self, conversation: str, turn: Any) -> SavedTurn | None:
+    def _turn(self, conversation: str, turn: int) -> SavedTurn | None:
         turns = self.desk.answering.turns(conversation)
-        return next((each for each in turns if each.id == int(turn)), None)
+        return next((each for each in turns if each.id == turn), None)
 
     def _asked(
         self, question: str, conversation: str, seen: int, search: str, replacing: int = 0
@@ -400,18 +400,20 @@ class Events:
 def script_functions(desk: Desk) -> list[Callable[..., Any]]:
     """What the page's script calls by name, which changes nothing that the page shows."""
 
-    def rate(data: dict[str, Any]) -> str:
-        ratings: dict[Any, Rating] = {"up": "up", "down": "down"}
-        rating = ratings.get(data["rating"], "")
-        desk.conversations.rate(int(data["turn"]), rating, str(data["comment"]))
+    def rate(data: Any) -> str:
+        sent = Sent(None, data)
+        ratings: dict[str, Rating] = {"up": "up", "down": "down"}
+        rating = ratings.get(sent.text("rating"), "")
+        desk.conversations.rate(sent.number("turn"), rating, sent.text("comment"))
         return ""
 
-    def copied(data: dict[str, Any]) -> str:
-        turns = desk.answering.turns(str(data["chat"]))
-        return "".join(answer_text(each.turn) for each in turns if each.id == int(data["turn"]))
+    def copied(data: Any) -> str:
+        sent = Sent(None, data)
+        turns, turn = desk.answering.turns(sent.text("chat")), sent.number("turn")
+        return "".join(answer_text(each.turn) for each in turns if each.id == turn)
 
-    def exported(data: dict[str, Any]) -> dict[str, str]:
-        chat = str(data["chat"])
+    def exported(data: Any) -> dict[str, str]:
+        chat = Sent(None, data).text("chat")
         title = desk.conversations.title(chat)
         text = conversation_text(title, [each.turn for each in desk.conversations.turns(chat)])
         name = re.sub(r"[^\w-]+", "-", title)[:60].strip("-") or "conversation"

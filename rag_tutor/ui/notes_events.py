@@ -36,6 +36,7 @@ from rag_tutor.ui.drafts import (
     unsaved_from,
     use_theirs,
 )
+from rag_tutor.ui.sent import Sent
 
 Update = dict[Any, Any]
 
@@ -172,9 +173,9 @@ class Events:
 
     # --- The editor ---
 
-    def open(self, text: str, event: gr.EventData) -> Update:
+    def open(self, text: str, sent: Sent) -> Update:
         """Open a note, with its text that isn't saved."""
-        name, unsaved = str(event.note), unsaved_from(event.unsaved)
+        name, unsaved = sent.text("note"), unsaved_from(sent.value("unsaved"))
         return self._tried(lambda: self._opened(open_note(self._corpus, name, unsaved), text))
 
     def save(self, draft: Draft | None, text: str) -> Update:
@@ -255,9 +256,9 @@ class Events:
 
     # --- Files and the trash ---
 
-    def upload(self, files: list[str], draft: Draft | None) -> Update:
+    def upload(self, files: list[str] | None, draft: Draft | None) -> Update:
         """Add files to the notes."""
-        added, refused = _add_files(self._corpus, files)
+        added, refused = _add_files(self._corpus, files or ())
         self.live.update()
         update: Update = {self.page.notes.upload: None}
         update |= self.listed(draft) | self._message("", failed=False)
@@ -284,9 +285,9 @@ class Events:
         """Bring the note back that was deleted last."""
         return self._tried(lambda: self._restored(key, draft))
 
-    def restore(self, draft: Draft | None, event: gr.EventData) -> Update:
+    def restore(self, draft: Draft | None, sent: Sent) -> Update:
         """Bring a note of the trash back."""
-        return self._tried(lambda: self._restored(str(event.key), draft))
+        return self._tried(lambda: self._restored(sent.text("key"), draft))
 
     def empty(self, draft: Draft | None) -> Update:
         """Remove for good what is in the trash."""

@@ -3,6 +3,7 @@ nothing of what the pages do.
 """
 
 import gc
+import logging
 import os
 import threading
 from collections.abc import Callable
@@ -14,8 +15,12 @@ os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 
 import gradio as gr
+from fastapi import Depends
 from gradio_client.utils import is_file_obj_with_meta, is_http_url_like, traverse
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
 from rag_tutor.config import Settings
 from rag_tutor.conversation import is_unicode
@@ -26,12 +31,15 @@ from rag_tutor.live import LiveIndex
 from rag_tutor.switching import ModelChange
 from rag_tutor.tutor import Tutor, open_tutor
 from rag_tutor.ui import notes_html
-from rag_tutor.ui.access import Guard, login_for, rules_for
+from rag_tutor.ui.access import MALFORMED, Guard, login_for, rules_for
 from rag_tutor.ui.chat import chat_page
 from rag_tutor.ui.notes import CHIP_SCRIPT, notes_page
+from rag_tutor.ui.sent import MalformedError
 from rag_tutor.ui.settings import settings_page
 
+_log = logging.getLogger(__name__)
 _FOLDER = Path(__file__).parent
+_EMPTY: dict[type, Any] = {gr.Textbox: "", gr.Number: 0}
 _SECONDS_BETWEEN_LOOKS = 1.0
 _UPLOAD_SECONDS = 3600  # an uploaded file that became no note is deleted then
 # The first is shared; each page has its own.
@@ -75,7 +83,11 @@ def serve(settings: Settings) -> None:
             theme=_theme(),
             css_paths=[_FOLDER / f"{name}.css" for name in _STYLES],
             js=_scripts(),
-            app_kwargs={"middleware": [Middleware(Guard, rules_for(login))]},
+            app_kwargs={
+                "middleware": [Middleware(Guard, rules_for(login))],
+                "exception_handlers": {MalformedError: _answer_malformed},
+                "dependencies": [Depends(_require_session)],
+            },
         )
     except OSError as error:
         raise TutorError(
@@ -128,9 +140,57 @@ class _Page(gr.Blocks):
         self, block_fn: Any, inputs: list[Any], *rest: Any, **named: Any
     ) -> dict[str, Any]:
         """Do what an event asks for, if it can be used."""
-        event = named.get("event_data")
-        traverse([inputs, event and event._data], _refuse, _is_refused)
-        return await super().process_api(block_fn, inputs, *rest, **named)
+        event, request = named.get("event_data"), named.get("request")
+        try:
+            _refuse_unusable([inputs, event and event._data])
+            return await super().process_api(block_fn, inputs, *rest, **named)
+        except gr.Error as error:  # no event of ours raises one for another reason
+            _log.error("Refused what no page sends to %r.", block_fn.name)
+            for each in request if isinstance(request, list) else [request]:
+                if each and each.request:
+                    each.request.scope[MALFORMED] = True
+            raise MalformedError(error.message) from error
+
+    async def preprocess_data(self, block_fn: Any, *rest: Any, **named: Any) -> list[Any]:
+        """What an event's function is called with; an empty box may be sent as nothing."""
+        try:
+            read = await super().preprocess_data(block_fn, *rest, **named)
+        except gr.Error:
+            raise
+        except Exception as error:
+            kind = type(error.__cause__ or error).__name__
+            raise MalformedError(
+                f"The page sent what can't be read ({kind}). Load it again."
+            ) from error
+        return [
+            _EMPTY.get(type(part)) if value is None else value
+            for part, value in zip(block_fn.inputs, read, strict=True)
+        ]
+
+
+def _refuse_unusable(sent: Any) -> None:
+    try:
+        traverse(sent, _refuse, _is_refused)
+    except RecursionError as error:
+        raise MalformedError("What was sent is nested too deep.") from error
+
+
+async def _require_session(request: Request) -> None:
+    """Refuse a session without a name, for which Gradio's queue has no place."""
+    if not request.url.path.startswith("/gradio_api/queue/join"):
+        return
+    try:
+        sent = await request.json()
+    except (ValueError, RecursionError):
+        return  # Gradio answers that
+    if isinstance(sent, dict) and sent.get("session_hash") == "":
+        raise HTTPException(400, "The session has no name. Load the page again.")
+
+
+async def _answer_malformed(request: Request, error: Exception) -> Response:
+    """The answer to a call of a function that the page's script calls by name."""
+    _log.error("Refused what no page sends to %s.", request.url.path)
+    return JSONResponse({"detail": getattr(error, "message", "")}, status_code=400)
 
 
 def _is_refused(value: Any) -> bool:
@@ -145,7 +205,7 @@ def _refuse(value: str | dict[str, Any]) -> None:
         if isinstance(value, str)
         else "Upload the file itself: nothing is fetched from other hosts."
     )
-    raise gr.Error(message, print_exception=False)
+    raise MalformedError(message)
 
 
 def _model_change(tutor: Tutor, live: LiveIndex) -> ModelChange:

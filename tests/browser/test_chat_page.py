@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Route, expect
 
-from tests.browser.conftest import HOSTILE, HOSTILE_NAME, Desk, Script, Server
+from tests.browser.conftest import HOSTILE, HOSTILE_NAME, PATIENCE, Desk, Script, Server
 
 pytestmark = pytest.mark.browser
 
@@ -111,13 +111,14 @@ def test_a_sentence_is_shown_while_the_next_one_is_written(
     expect(answer).to_contain_text("left behind without a current. [1]")
 
 
-def test_stop_keeps_what_was_written(halting_desk: tuple[Desk, Script]) -> None:
+@pytest.mark.parametrize("way", ["button", "Escape"])
+def test_stop_keeps_what_was_written(halting_desk: tuple[Desk, Script], way: str) -> None:
     desk, script = halting_desk
     page = desk.page
     desk.send(OXBOW)
     answer = page.locator("#chat .bot-row")
     expect(answer).to_contain_text("neck of a meander. [1]")
-    page.click("#stop")
+    page.click("#stop") if way == "button" else page.keyboard.press(way)
     desk.finish()
     script.goes_on.set()
     expect(page.locator("#status")).to_contain_text("What was written is kept")
@@ -352,8 +353,8 @@ def test_sending_twice_asks_once(desk: Desk) -> None:
         }"""
     )
     page.press("#question textarea", "Enter")
-    page.wait_for_selector("#stop")
-    page.wait_for_selector("#send", timeout=60_000)
+    expect(desk.questions()).to_have_text([MEANDER])
+    desk.finish()
     # Answers are made in the order of the questions: a second one would stand before this.
     desk.ask(MAGMA)
     expect(page.locator("#chat .user-row")).to_have_text([MEANDER, MAGMA])
@@ -382,34 +383,14 @@ def test_no_error_is_shown_where_an_answer_is_left_for_the_next_one(desk: Desk) 
     assert page.evaluate("errors") == 0
 
 
-def test_escape_stops_and_nothing_is_lost(desk: Desk) -> None:
-    page = desk.page
-    page.fill("#question textarea", MEANDER)
-    page.press("#question textarea", "Enter")
-    page.wait_for_selector("#stop")
-    page.keyboard.press("Escape")
-    page.wait_for_selector("#send")
-    expect(page.locator("#status")).to_contain_text("Stopped")
-    kept = []
-    if "is kept" in page.locator("#status").inner_text():
-        kept = [page.locator("#chat .bot-row").inner_text()]
-        assert "meander" in kept[0]
-    else:
-        expect(page.locator("#question textarea")).to_have_value(MEANDER)
-    # Whatever came late would have come before the next answer.
-    desk.ask(MAGMA)
-    expect(page.locator("#chat .bot-row").last).to_contain_text("molten")
-    assert page.locator("#chat .bot-row").all_inner_texts()[:-1] == kept
-
-
 def test_retry_answers_the_last_question_again(desk: Desk) -> None:
     page = desk.page
     expect(page.locator("#retry")).to_be_disabled()
     desk.ask(MAGMA)
     page.fill("#question textarea", "a draft")
+    before = page.locator("#chat .copy").get_attribute("href")
     page.click("#retry")
-    page.wait_for_selector("#stop")
-    page.wait_for_selector("#send")
+    page.wait_for_selector(f'#chat .copy:not([href="{before}"])', timeout=2 * PATIENCE)
     expect(page.locator("#chat .user-row")).to_have_text([MAGMA])
     expect(page.locator("#chat .bot-row")).to_contain_text("molten")
     expect(page.locator("#question textarea")).to_have_value("a draft")
@@ -433,9 +414,8 @@ def test_examples_are_questions_of_the_notes(desk: Desk, server: Server) -> None
     assert len(examples) == 4
     assert all(f"## {example}\n" in headings for example in examples)
     desk.page.locator("#chat .example").first.click()
-    desk.page.wait_for_selector("#stop")
-    expect(desk.page.locator("#chat .user-row")).to_have_text(examples[0])
-    desk.page.wait_for_selector("#send")
+    expect(desk.questions()).to_have_text(examples[0])
+    desk.finish()
 
 
 def test_examples_change_with_the_notes(small_desk: tuple[Desk, Path]) -> None:
@@ -450,14 +430,13 @@ def test_examples_change_with_the_notes(small_desk: tuple[Desk, Path]) -> None:
         "## What is a prism?\n\nA prism bends light.\n\n## What is a lens?\n\nA lens, too.\n",
         encoding="utf-8",
     )
-    desk.page.click("#new-chat")
-    expect(examples.filter(has_text="prism")).to_have_count(1)
-    assert sorted(examples.all_inner_texts()) == [
-        "What is a lens?",
-        MEANDER,
-        "What is a prism?",
-        OXBOW,
-    ]
+    for _ in range(60):  # until the index holds what has changed
+        desk.page.click("#new-chat")
+        desk.page.wait_for_timeout(500)
+        shown = sorted(examples.all_inner_texts())
+        if shown == ["What is a lens?", MEANDER, "What is a prism?", OXBOW]:
+            return
+    pytest.fail(f"The examples are still {shown}.")
 
 
 def test_the_slash_key_leads_to_the_question_but_can_be_typed(desk: Desk) -> None:
@@ -547,7 +526,7 @@ def test_nothing_is_asked_of_any_other_host(desk: Desk, server: Server) -> None:
 def test_a_busy_port_is_a_clear_message(server: Server) -> None:
     command = [sys.executable, "-m", "rag_tutor", "serve", "--port", str(server.port)]
     second = subprocess.run(
-        command, env=server.environment, capture_output=True, text=True, timeout=60, check=False
+        command, env=server.environment, capture_output=True, text=True, timeout=300, check=False
     )
     assert second.returncode == 1
     assert f"Port {server.port} is in use" in second.stderr

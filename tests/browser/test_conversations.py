@@ -6,11 +6,18 @@ import sys
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import BrowserContext, Page, expect
+from playwright.sync_api import BrowserContext, Locator, Page, expect
 
 from rag_tutor.conversations import Conversations
 from rag_tutor.domain import Answer, Turn
-from tests.browser.conftest import HOSTILE_NAME, VOLCANOES, Desk, Server
+from tests.browser.conftest import (
+    HOSTILE_NAME,
+    PATIENCE,
+    VOLCANOES,
+    Desk,
+    Script,
+    Server,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -18,11 +25,15 @@ MEANDER = "What is a meander?"
 OXBOW = "What is an oxbow lake?"
 MAGMA = "What is magma?"
 BOTH = "What is an oxbow lake and what is a meander?"
-SLOW = 60_000
+SLOW = 2 * PATIENCE
 
 
-def first_answer(page: Page) -> str:
-    return page.locator("#chat .bot-row .prose").first.inner_text()
+def first_answer(page: Page) -> Locator:
+    return page.locator("#chat .bot-row .prose").first
+
+
+def expect_first_answer(page: Page, text: str) -> None:
+    expect(first_answer(page)).to_have_text(text, use_inner_text=True)
 
 
 def test_a_conversation_outlives_reload_browser_and_server(
@@ -33,12 +44,12 @@ def test_a_conversation_outlives_reload_browser_and_server(
     desk.ask(MAGMA)
     expect(page).to_have_url(re.compile(r"\?chat=[0-9a-f]{32}$"))
     expect(page.locator("#history-list .open[aria-current]")).to_have_text(MEANDER)
-    answer, address = first_answer(page), page.url
+    answer, address = first_answer(page).inner_text(), page.url
     marked = page.locator("#newest-sources mark").first.inner_text()
 
     page.reload()
     expect(desk.questions()).to_have_text([MEANDER, MAGMA])
-    assert first_answer(page) == answer
+    expect_first_answer(page, answer)
     expect(page.locator("#status")).to_contain_text("Answered in")
 
     page.evaluate("window.isOfBefore = true")
@@ -49,7 +60,7 @@ def test_a_conversation_outlives_reload_browser_and_server(
     server.start()
     other.goto(address)
     expect(other_desk.questions()).to_have_text([MEANDER, MAGMA])
-    assert first_answer(other) == answer
+    expect_first_answer(other, answer)
     expect(other.locator("#newest-sources mark").first).to_have_text(marked)
     other.locator("#chat .bot-row").first.locator("a.citation").first.click()
     expect(other.locator(".sources:visible .asked")).to_have_text(MEANDER)
@@ -65,11 +76,14 @@ def test_a_conversation_outlives_reload_browser_and_server(
 def test_a_question_that_isnt_sent_outlives_a_reload_of_its_window(desk: Desk) -> None:
     page = desk.page
     question = page.locator("#question textarea")
+    kept = "text => sessionStorage.getItem('rag-tutor:question') === text"
     question.press_sequentially("What is a me")
+    page.wait_for_function(kept, arg="What is a me")
     page.reload()
     expect(question).to_have_value("What is a me")
     question.press("End")
     question.press_sequentially("ander?")
+    page.wait_for_function(kept, arg=MEANDER)
     page.reload()
     expect(question).to_have_value(MEANDER)
 
@@ -99,9 +113,13 @@ def test_a_reload_loses_nothing_of_an_answer_that_is_being_made(desk: Desk) -> N
 
 
 def test_another_conversation_isnt_disturbed_by_an_answer_in_the_making(
-    desk: Desk, other_desk: Desk
+    halting_desk: tuple[Desk, Script],
 ) -> None:
+    desk, script = halting_desk
     page = desk.page
+    other_desk = Desk(page.context.new_page())
+    other_desk.page.goto(page.url.split("?")[0])
+    other_desk.page.wait_for_selector("#chat .example")
     desk.send(BOTH)
     other_desk.send(MAGMA)
     expect(other_desk.page.locator("#status")).to_contain_text(
@@ -112,7 +130,10 @@ def test_another_conversation_isnt_disturbed_by_an_answer_in_the_making(
     expect(page.locator("#send")).to_be_visible()
     expect(desk.chats().first).to_have_text(MAGMA)
 
-    other_desk.page.wait_for_selector("#send", timeout=SLOW)
+    expect(other_desk.page.locator("#stop")).to_be_visible()
+    script.first = "Magma is molten rock below the surface of the earth. [1]"
+    script.goes_on.set()
+    other_desk.finish()
     expect(other_desk.page.locator("#chat .bot-row")).to_contain_text("molten")
     assert "oxbow" not in other_desk.page.locator("#chat").inner_text()
     expect(desk.questions()).to_have_count(0)
@@ -148,7 +169,13 @@ def test_back_and_forward_lead_through_the_conversations(desk: Desk) -> None:
     expect(desk.questions()).to_have_text([MEANDER])
     page.evaluate("history.forward(); setTimeout(() => history.back(), 30)")
     page.wait_for_timeout(1000)
-    expect(desk.questions()).to_have_text([MEANDER])
+    # A browser that is slow may give the second step up: what is shown is what the address names.
+    page.wait_for_function(
+        """() => document.querySelector("#current-chat").dataset.chat
+          === new URLSearchParams(location.search).get("chat")"""
+    )
+    addressed = page.locator("#history-list .open[aria-current] .title").inner_text()
+    expect(desk.questions()).to_have_text([addressed])
     assert page.evaluate("history.length") == length
 
 
@@ -216,7 +243,7 @@ def test_each_deletion_can_be_undone_and_the_open_chat_is_in_view(
     small_desk: tuple[Desk, Path],
 ) -> None:
     desk, corpus = small_desk
-    (file,) = (corpus.parent / "conversations").iterdir()
+    (file,) = (corpus.parent / "conversations").glob("*.sqlite3")
     kept = Conversations(file)
     answer = Answer("It is.", (), (), refused=False)
     for number in range(40):
@@ -411,7 +438,7 @@ def test_an_answer_is_exported_copied_and_rated(desk: Desk, server: Server) -> N
     expect(page.locator("#status")).to_contain_text("comment is kept")
     command = [sys.executable, "-m", "rag_tutor", "feedback"]
     listed = subprocess.run(
-        command, env=server.environment, capture_output=True, text=True, timeout=60, check=True
+        command, env=server.environment, capture_output=True, text=True, timeout=300, check=True
     )
     assert MAGMA in listed.stdout
     assert "Too short." in listed.stdout
@@ -440,7 +467,9 @@ def test_formulas_and_code_are_shown_and_prices_are_left_alone(desk: Desk) -> No
     page.context.grant_permissions(["clipboard-read", "clipboard-write"])
     code.hover()
     code.locator("button").first.click()
-    assert "sorted(numbers)" in page.evaluate("navigator.clipboard.readText()")
+    page.wait_for_function(
+        "async () => (await navigator.clipboard.readText()).includes('sorted(numbers)')"
+    )
 
 
 def test_a_table_is_shown_as_one_with_the_cited_row_marked(desk: Desk) -> None:

@@ -401,26 +401,23 @@ def test_a_phone_shows_the_list_or_the_open_note(phone: Desk, server: Server) ->
 
 def test_a_wide_window_gives_the_list_its_width_until_a_note_is_open(desk: Desk) -> None:
     page = desk.page
-    listed, chosen = page.locator("#notes-list"), page.locator("#editor-head")
-
-    def width() -> float:
-        box = listed.bounding_box()
-        return box["width"] if box else 0
+    chosen = page.locator("#editor-head")
+    width = "document.querySelector('#notes-list').offsetWidth"
 
     desk.open_notes()
     expect(chosen).to_be_hidden()
     # Nothing stands above the title of the list.
     expect(page.locator("#note-editor")).to_be_hidden()
-    assert width() > 900
+    page.wait_for_function(f"{width} > 900")
     desk.open_note("volcanoes.md")
     expect(chosen).to_be_in_viewport()
     expect(page.locator("#notes-message")).to_contain_text("kept in this browser")
     expect(page.locator("#notes-message .keys")).to_be_visible()
-    assert width() < 400
+    page.wait_for_function(f"{width} < 400")
     page.fill("#editor textarea", "half a thought")
     page.click("#close-note")
     expect(chosen).to_be_hidden()
-    assert width() > 900
+    page.wait_for_function(f"{width} > 900")
     desk.open_note("volcanoes.md")
     expect(editor(desk)).to_have_value("half a thought")
     page.click("#discard")

@@ -61,7 +61,9 @@ def test_only_requests_to_this_computer_are_answered(
     server: Server, host: str, status: int
 ) -> None:
     for path in ("/", "/config"):
-        response = httpx.get(server.address + path, headers={"Host": host}, trust_env=False)
+        response = httpx.get(
+            server.address + path, headers={"Host": host}, trust_env=False, timeout=60
+        )
         assert response.status_code == status
         policy = response.headers["content-security-policy"]
         assert "default-src 'self'" in policy
@@ -79,7 +81,7 @@ def test_nothing_is_answered_without_the_login(closed_server: Server) -> None:
     found = re.findall(r'@(app|router)\.\w+\(\s*f?"(/[^"]*)"', source)
     routes = {f"/gradio_api{path}" if of == "router" else path for of, path in found}
     assert {"/", "/config", "/gradio_api/cancel", "/gradio_api/queue/join"} <= routes
-    with httpx.Client(base_url=closed_server.address, trust_env=False) as client:
+    with httpx.Client(base_url=closed_server.address, trust_env=False, timeout=60) as client:
         for route in routes:
             path = re.sub(r"\{.*?\}", "x", route)
             for method in ("GET", "POST"):

@@ -5,9 +5,11 @@ and questions are answered from what was indexed.
 import gc
 import os
 import random
+import re
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,6 +43,7 @@ from tests.robustness.bad_files import (
     repeated,
     write_bad_file,
 )
+from tests.robustness.conftest import Record, record
 
 resource = pytest.importorskip("resource", reason="Windows doesn't tell the memory used")
 MOST_SECONDS = 4.0  # of a note of up to 40 kB
@@ -124,8 +127,10 @@ def chunks_of(text: str) -> list[Chunk]:
     return chunk_document(Document("note.md", "Note", text, ""), HashedEncoder().count_tokens, 60)
 
 
-def test_each_bad_note_is_indexed_or_passed_over(tmp_path: Path, is_full: bool) -> None:
-    together, times, before = 50, [], most_memory()
+def test_each_bad_note_is_indexed_or_passed_over(
+    tmp_path: Path, is_full: bool, record_property: Record
+) -> None:
+    together, times, before, left = 50, [], most_memory(), Counter[str]()
     for batch in range(100 if is_full else 5):
         chance = random.Random(batch)
         corpus, index = tmp_path / f"notes {batch}", tmp_path / f"index {batch}"
@@ -136,6 +141,7 @@ def test_each_bad_note_is_indexed_or_passed_over(tmp_path: Path, is_full: bool) 
         (corpus / "good.md").write_text(GOOD, encoding="utf-8")
         report = update_index(corpus, index, HashedEncoder())
         store = check_indexed(corpus, index, report, [*names, "good.md"])
+        left.update(_outcomes(report))
         for name in store.manifest.documents:
             started = time.process_time()
             document = read_document(corpus, name)
@@ -147,9 +153,16 @@ def test_each_bad_note_is_indexed_or_passed_over(tmp_path: Path, is_full: bool) 
             if chunks:
                 with within(MOST_ANSWER_SECONDS, (batch, name)):
                     answer_from(chance.sample(chunks, min(len(chunks), 5)))
-    print("slowest:", sorted(times)[-3:])
+    record(record_property, left, max(times)[0])
     assert max(times)[0] < MOST_SECONDS, max(times)
     assert most_memory() - before < MOST_MEMORY
+
+
+def _outcomes(report: IndexReport) -> Counter[str]:
+    """How many files were indexed, and how many passed over for which reason."""
+    reasons = [each.reason.removeprefix(each.document) for each in report.skipped]
+    told = Counter(f'"{re.split("[:.(,;]", reason)[0].strip()}"' for reason in reasons)
+    return told + Counter({"indexed": report.documents})
 
 
 @pytest.mark.parametrize("part", REPEATED)
@@ -212,7 +225,7 @@ def test_the_most_lines_take_bounded_memory(tmp_path: Path, is_full: bool) -> No
 
 
 def test_bad_files_of_other_kinds_are_converted_or_passed_over(
-    tmp_path: Path, is_full: bool
+    tmp_path: Path, is_full: bool, record_property: Record
 ) -> None:
     corpus = tmp_path / "notes"
     corpus.mkdir()
@@ -223,6 +236,7 @@ def test_bad_files_of_other_kinds_are_converted_or_passed_over(
         write_bad_file(corpus / names[-1], random.Random(number))
     report = update_index(corpus, tmp_path / "index", HashedEncoder())
     store = check_indexed(corpus, tmp_path / "index", report, names)
+    record(record_property, _outcomes(report), report.seconds)
     for name in store.manifest.documents:
         answer_from(store.chunks_of(name)[:5])
 

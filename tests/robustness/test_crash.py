@@ -9,6 +9,8 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
@@ -26,7 +28,7 @@ from rag_tutor.library import add_file, keep_in_trash, list_trash
 from rag_tutor.store import open_store
 from rag_tutor.words import content_words
 from tests.fakes import HashedEncoder
-from tests.robustness.conftest import Disk
+from tests.robustness.conftest import Disk, Record, record
 from tests.robustness.jobs import NOTES, revised, written
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs processes that fork")
@@ -90,14 +92,17 @@ def temporaries(folder: Path) -> list[Path]:
     return [path for path in folder.rglob(".*") if path.suffix == ".tmp"]
 
 
-def clean_after(corpus: Path, index: Path) -> None:
-    """Build as the next start of the program would, some time after the crash."""
+def clean_after(corpus: Path, index: Path) -> float:
+    """Build as the next start of the program would, some time after the crash; returns how long
+    that took.
+    """
     for path in [*temporaries(corpus), *temporaries(index)]:
         os.utime(path, (0, 0))
-    update_index(corpus, index, HashedEncoder())
+    seconds = update_index(corpus, index, HashedEncoder()).seconds
     assert temporaries(corpus) == temporaries(index) == []
     assert len(list((index / "builds").iterdir())) == 1
     assert is_current(corpus, index, HashedEncoder.name)
+    return seconds
 
 
 # --- Index builds ---
@@ -125,13 +130,13 @@ def check_whole(index: Path, allowed: Sequence[Mapping[str, str]]) -> None:
 
 
 def test_a_build_that_is_killed_leaves_a_whole_index(
-    tmp_path: Path, workers: Workers, is_full: bool
+    tmp_path: Path, workers: Workers, is_full: bool, record_property: Record
 ) -> None:
     corpus, index = tmp_path / "notes", tmp_path / "index"
     corpus.mkdir()
     for number in range(NOTES):
         save_document(corpus, f"note {number}.md", revised(f"note {number}.md", 0))
-    built = 0
+    built, longest, left = 0, 0.0, Counter[str]()
     for seed in range(1, 121 if is_full else 16):
         if seed % 5 == 1:
             shutil.rmtree(index, ignore_errors=True)
@@ -144,12 +149,15 @@ def test_a_build_that_is_killed_leaves_a_whole_index(
             allowed.append(hashes_of(corpus))
         try:
             check_whole(index, allowed)
+            left["a whole index left"] += 1
         except IndexMissingError:
             assert seed % 5 == 1
             assert not done
-        clean_after(corpus, index)
+            left["killed before the first build was done"] += 1
+        longest = max(longest, clean_after(corpus, index))
         check_whole(index, [hashes_of(corpus)])
     assert built  # else all were killed before they had done anything
+    record(record_property, left, longest)
 
 
 def test_builds_that_are_killed_again_and_again_leave_one_behind(
@@ -218,11 +226,11 @@ def after(before: set[Place], kind: str, name: str, new: str, text: str) -> set[
 
 
 def test_no_note_is_lost_or_mixed_when_the_program_is_killed(
-    tmp_path: Path, workers: Workers, is_full: bool
+    tmp_path: Path, workers: Workers, is_full: bool, record_property: Record
 ) -> None:
     for number in range(NOTES):
         save_document(tmp_path, f"note {number}.md", written(f"{number}"))
-    steps = 0
+    steps, longest, left = 0, 0.0, Counter[str]()
     for seed in range(1, 121 if is_full else 16):
         before = kept_notes(tmp_path)
         wanted = before
@@ -239,10 +247,19 @@ def test_no_note_is_lost_or_mixed_when_the_program_is_killed(
         }
         both = {each[:2] for each in before} & {each[:2] for each in wanted}
         assert both <= {each[:2] for each in found}
+        left[_reached(before, wanted, found)] += 1
         if seed % 5 == 0:
-            clean_after(tmp_path, tmp_path.with_name("index"))
+            longest = max(longest, clean_after(tmp_path, tmp_path.with_name("index")))
     assert steps
-    clean_after(tmp_path, tmp_path.with_name("index"))
+    longest = max(longest, clean_after(tmp_path, tmp_path.with_name("index")))
+    record(record_property, left, longest)
+
+
+def _reached(before: Any, wanted: Any, found: Any) -> str:
+    """In words, how far the step came in which the program was killed."""
+    if found == wanted:
+        return "all as after the last step"
+    return "all as before it" if found == before else "half of it done, nothing lost"
 
 
 # --- Conversations ---
@@ -260,11 +277,11 @@ def spoken(before: list[Entry], kind: str, text: str) -> list[Entry]:
 
 
 def test_a_conversation_is_whole_when_the_program_is_killed(
-    tmp_path: Path, workers: Workers, is_full: bool
+    tmp_path: Path, workers: Workers, is_full: bool, record_property: Record
 ) -> None:
     file = tmp_path / "conversations.sqlite3"
     wanted: list[Entry] = []
-    steps = 0
+    steps, longest, left = 0, 0.0, Counter[str]()
     for seed in range(1, 81 if is_full else 13):
         before = wanted
         for entry in workers.crash("talk", tmp_path, seed):
@@ -273,13 +290,17 @@ def test_a_conversation_is_whole_when_the_program_is_killed(
             else:
                 before = wanted
                 steps += 1
+        started = time.monotonic()
         turns = Conversations(file).turns("c")
+        longest = max(longest, time.monotonic() - started)
         found = [[each.turn.question, each.turn.answer.text, each.state] for each in turns]
         assert found in (before, wanted)
+        left[_reached(before, wanted, found)] += 1
         wanted = found
         with closing(sqlite3.connect(file)) as opened:
             assert opened.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert steps
+    record(record_property, left, longest)
 
 
 # --- Disks ---

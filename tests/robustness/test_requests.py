@@ -1,5 +1,5 @@
-"""Requests that no page makes, sent to a real server: it stays up, answers, tells no traceback, and
-neither reads nor writes anything but its notes.
+"""Requests that no page makes, sent to a real server: it stays up, says what is wrong with them,
+writes no traceback, and neither reads nor writes anything but its notes.
 
 300 calls by default; 2,000 with RAG_TUTOR_ROBUSTNESS=full in the environment.
 """
@@ -9,7 +9,10 @@ import json
 import os
 import random
 import re
+import shutil
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections import Counter
@@ -24,6 +27,7 @@ import pytest
 from rag_tutor.conversation import is_unicode
 from tests.browser.conftest import RIVERS, VOLCANOES, Server, _free_port
 from tests.fakes import says, serving
+from tests.robustness.conftest import Record, record
 
 pytestmark = pytest.mark.models
 
@@ -92,6 +96,10 @@ class Target:
             finally:
                 connection.close()
         pytest.fail("The server asked to slow down for a minute.")
+
+    def said(self) -> str:
+        """What stands in the server's log."""
+        return self.server.log.read_text(encoding="utf-8", errors="replace")
 
     def component(self, elem_id: str) -> int:
         """The number of a component."""
@@ -168,17 +176,25 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
             server.stop()
 
 
-def test_requests_that_no_page_makes_do_no_harm(target: Target) -> None:
-    before = _outside(target)
+def test_requests_that_no_page_makes_do_no_harm(target: Target, record_property: Record) -> None:
+    before, told, longest = _outside(target), target.said(), 0.0
     statuses: Counter[int] = Counter()
     for number, call in enumerate(_calls(target)):
+        started = time.monotonic()
         status, body = target.send(call)
+        is_stream = any(each in call.path for each in STREAMS)
+        longest = max(longest, 0.0 if is_stream else time.monotonic() - started)
         statuses[status] += 1
+        assert status < 500, f"call {number}: {call}: {body[:300]}"
         for forbidden in FORBIDDEN:
             assert forbidden not in body, f"call {number}: {call}"
         assert target.server.process and target.server.process.poll() is None, call
-    print(f"{statuses.total()} calls: {dict(sorted(statuses.items()))}")
+    answers = {f"answered {status}": count for status, count in statuses.items()}
+    record(record_property, answers, longest)
     assert statuses.total() >= CALLS
+    log = target.said()[len(told) :]
+    assert "Traceback" not in log, log[:5_000]
+    assert len(log) < 200 * CALLS  # one short line for each
     assert statuses[200] > CALLS // 10  # some were close enough to be carried out
     assert _outside(target) == before
     assert _escaped() == []
@@ -186,9 +202,43 @@ def test_requests_that_no_page_makes_do_no_harm(target: Target) -> None:
     _assert_answers(target)
 
 
+def test_requests_made_from_the_servers_own_description_do_no_harm(
+    target: Target, is_full: bool, record_property: Record
+) -> None:
+    """Gradio describes its public calls only, of which there are none here; FastAPI below it
+    describes every route, private ones included.
+    """
+    program = shutil.which(
+        "schemathesis", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    )
+    if not is_full or not program:
+        pytest.skip("only with RAG_TUTOR_ROBUSTNESS=full and pip install -e '.[robustness]'")
+    before, told = _outside(target), target.said()
+    # Streams end with the page that reads them, and too many calls a second are refused.
+    command = f"""run {target.server.address}/openapi.json --checks not_a_server_error --seed {SEED}
+        --exclude-path-regex heartbeat|queue/data|upload_progress|event_id --rate-limit 90/s
+        --max-examples 20 --request-timeout 60 --no-color --output-truncate false"""
+    done = subprocess.run(
+        [program, *command.split()],
+        cwd=target.folder / "temporary",
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=1800,
+    )
+    assert done.returncode == 0, done.stdout
+    found = re.search(r"(\d+) generated", done.stdout)
+    assert found
+    record_property("answered without a failure", int(found[1]))
+    log = target.said()[len(told) :]
+    assert "Traceback" not in log, log[:5_000]
+    assert _outside(target) == before
+    _assert_answers(target)
+
+
 def test_texts_that_no_student_types_are_answered(target: Target) -> None:
     """Whatever stands in a box or in what the script sends, an event says what is wrong with it."""
-    told, before = target.server.log.stat().st_size, _outside(target)
+    told, before = target.said(), _outside(target)
     chance = random.Random(SEED + 1)
     failed: list[str] = []
     types = {each["id"]: each["type"] for each in target.config["components"]}
@@ -197,13 +247,12 @@ def test_texts_that_no_student_types_are_answered(target: Target) -> None:
             continue  # takes no text
         for text in ["\0", "9" * 30, "\ud800", OUTSIDE, *chance.sample(_texts(target), 3)]:
             status, body = target.send(_event_call(target, event, text))
-            # Gradio's status for what is told to the student.
-            is_told = status == 500 and "no valid Unicode" in body
+            is_told = status == 400 and "no valid Unicode" in body
             if status != 200 and not (is_told and not is_unicode(text)):
                 failed.append(f"{event['api_name']} of {text[:50]!r}: {body[:300]}")
     assert failed == []
     assert _outside(target) == before
-    log = target.server.log.read_text(encoding="utf-8", errors="replace")[told:]
+    log = target.said()[len(told) :]
     assert "Traceback" not in log, log[:5_000]
 
 
@@ -245,7 +294,7 @@ def test_uploads_are_bounded(target: Target) -> None:
 def test_nothing_is_fetched_for_an_event(target: Target) -> None:
     file = {"path": "http://notes.example/a.md", "meta": {"_type": "gradio.FileData"}}
     status, body = _run(target, target.event("upload", "upload"), [[file], None], None, "fetch")
-    assert status == 500  # so Gradio tells of every error
+    assert status == 400
     assert "nothing is fetched from other hosts" in body
 
 
@@ -414,7 +463,9 @@ def _value(target: Target, chance: random.Random) -> Any:
     nested: Any = []
     for _ in range(200):
         nested = [nested]
-    plain = [None, True, 0, -1, 1, 2**63, 10**30, 1.5, float("nan"), [], {}, nested, *files, files]
+    deep = json.loads("[" * 900 + "]" * 900)
+    plain = [None, True, 0, -1, 1, 2**63, 10**30, 1.5, float("nan"), [], {}, nested, deep]
+    plain += [*files, files]
     plain += [{"__type__": "update", "value": place}, {"text": "x", "hash": ""}, {"meta": "x"}]
     return chance.choice([*plain, *_texts(target), *_texts(target)])
 
