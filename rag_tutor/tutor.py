@@ -12,6 +12,7 @@ from typing import Literal, TypedDict, TypeVar
 
 from rag_tutor import store as stores
 from rag_tutor.asking import questions_in
+from rag_tutor.chat_server import is_server
 from rag_tutor.checking import Part
 from rag_tutor.composing import answer_of, answer_parts, refusal, with_disagreements
 from rag_tutor.config import Settings
@@ -36,6 +37,7 @@ _RELEVANT = 0.32
 # Of a follow-up, beside its standalone wording. Chosen on the questions in benchmarks/questions.
 _TYPED_WEIGHT = 0.5
 _EARLIER_WEIGHT = 0.2
+_KEPT_ANSWERS = 200
 
 # One model at a time: transformers sets the type of numbers for the whole process while it loads.
 # A model that is made of another one may load that inside.
@@ -48,7 +50,7 @@ Stage = Literal["searching", "reading", "writing", "done"]
 
 class Timings(TypedDict):
     """Milliseconds: `rewrite` and `retrieve` of their own, the others since the question;
-    `first_token` until the first sentence that is checked.
+    `first_token` until the first sentence that is checked; 0 where none was, or all was known.
     """
 
     rewrite: float
@@ -99,6 +101,7 @@ class Tutor:
         self._encoders = {self._encoder_name: _once(load_encoder)}
         self._reader = _once(load_reader)
         self._generator = _once(load_generator)
+        self._answers: dict[tuple[Settings, str, tuple[Turn, ...]], Turn] = {}
         self._store: stores.Store | None = None
         self._store_lock = threading.Lock()
 
@@ -180,12 +183,18 @@ class Tutor:
     def reply(self, question: str, history: Sequence[Turn] = ()) -> Iterator[Reply]:
         """Answer a question; closing the iterator stops the generator.
 
+        The same question after the same turns, of the same index, gets the same answer at once;
+        a server is asked anew, as its answers may differ.
         Raises ConversationError for a question that can't be read, IndexMissingError or
         StaleIndexError, and ModelUnavailableError.
         """
         watch = _Stopwatch()
         question = check_question(question)
         store = self._open_store()
+        asked_before = (self.settings, question, tuple(history))
+        if known := self._answers.get(asked_before):
+            yield Reply("done", known, watch.read())
+            return
         with watch.step("rewrite"):
             asked = self._understand(store, question, history)
         standalone = asked.standalone
@@ -216,7 +225,15 @@ class Tutor:
                 yield Reply("writing", Turn(question, standalone, answer), watch.read())
         if not parts:
             answer = refusal(asked.typed, found.passages, store.vocabulary)
-        yield Reply("done", Turn(question, standalone, answer), watch.read())
+        turn = Turn(question, standalone, answer)
+        if store is self._store and not is_server(self.settings.generator):
+            self._keep(asked_before, turn)
+        yield Reply("done", turn, watch.read())
+
+    def _keep(self, asked: tuple[Settings, str, tuple[Turn, ...]], answered: Turn) -> None:
+        self._answers[asked] = answered
+        if len(self._answers) > _KEPT_ANSWERS:
+            del self._answers[next(iter(self._answers))]
 
     def _understand(self, store: stores.Store, question: str, history: Sequence[Turn]) -> _Asked:
         """The question without slips of typing and with the name of "the second one"; how it would
@@ -273,6 +290,7 @@ class Tutor:
             build = stores.current_build(self.settings.index)
             if self._store is None or self._store.build != build:
                 self._store = self._load_store()
+                self._answers = {}
             return self._store
 
     def _load_store(self) -> stores.Store:

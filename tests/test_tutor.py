@@ -273,6 +273,29 @@ def test_a_new_chat_starts_clean(make_tutor: MakeTutor) -> None:
     assert reply.turn.standalone == "and why is it a problem?"
 
 
+def test_a_question_asked_again_is_answered_at_once(make_tutor: MakeTutor) -> None:
+    generator = ScriptedGenerator(CROWNED, CROWNED, CROWNED)
+    tutor = make_tutor(generator)
+    first = list(tutor.reply(QUESTION))[-1].turn
+    [again] = tutor.reply(QUESTION)
+    assert (again.stage, again.turn) == ("done", first)
+    assert len(generator.prompts) == 1
+
+    ask(tutor, QUESTION, (first,))
+    assert len(generator.prompts) == 2, "what was said before may change what is meant"
+
+
+def test_a_server_is_asked_the_same_question_again(
+    corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    generator = ScriptedGenerator(CROWNED, CROWNED)
+    settings = Settings(corpus, index, encoder.name, "http://127.0.0.1:9/v1#any")
+    tutor = Tutor(settings, lambda: encoder, OverlapReader, lambda: generator)
+    for _ in range(2):
+        assert CROWNED in ask(tutor, QUESTION).text
+    assert len(generator.prompts) == 2
+
+
 def test_closing_a_reply_stops_the_generator(make_tutor: MakeTutor) -> None:
     generator = ScriptedGenerator(f"{CROWNED} The French Revolution began in 1789 " + "x " * 100)
     reply = make_tutor(generator).reply(QUESTION)

@@ -46,7 +46,11 @@
   let arrived;
   function reveal() {
     const newest = newestTurn();
-    if (chosen && chosen.newest !== newest) chosen = wanted = null;
+    if (chosen && chosen.newest !== newest) {
+      // An answer may be clicked before its own sources are there as those of the newest.
+      chosen = chosen.turn === newest ? { turn: newest, newest } : null;
+      if (!chosen) wanted = null;
+    }
     const isOlder = chosen && chosen.turn !== chosen.newest;
     const before = arrived;
     arrived = sourcesIn("#chosen-sources");
