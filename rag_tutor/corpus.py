@@ -6,6 +6,7 @@ import functools
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -27,6 +28,7 @@ MAX_NOTE_BYTES = 5_000_000
 MAX_NOTE_LINES = 100_000
 _TEXTS = "converted-1"  # to be raised when the conversion makes other texts
 _CACHED_BYTES = 500_000
+_TICK_SECONDS = 2.0  # the longest, that of FAT
 _TOO_LARGE = f"larger than {MAX_NOTE_BYTES // 1_000_000} MB. Split it into several notes."
 _TOO_MANY_LINES = f"longer than {MAX_NOTE_LINES:,} lines. Split it into several notes."
 # What names a text or a reason after its original must be a file name, too.
@@ -121,6 +123,23 @@ def read_content(folder: Path, document_id: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise CorpusError(f"{document_id} can't be read: {error.strerror}.") from error
+
+
+def stamp_of(folder: Path, document_id: str) -> tuple[int, ...] | None:
+    """What tells an unread file from a changed one: its size and its times of change.
+
+    None where that can't be told: a converted note depends on other files, and a file that was
+    changed seconds ago may be changed again within the same tick of its file system's clock.
+    """
+    if is_converted(document_id):
+        return None
+    try:
+        status = (folder / document_id).stat()
+    except (OSError, ValueError):
+        return None
+    if max(status.st_mtime, status.st_ctime) + _TICK_SECONDS > time.time():
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def is_converted(document_id: str) -> bool:

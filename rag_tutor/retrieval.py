@@ -190,8 +190,11 @@ def _match(store: Store, encoder: Encoder, text: str, depth: int) -> _Match:
 
 def _best(scores: Vectors, limit: int) -> list[int]:
     """The rows with the highest scores above 0."""
-    rows = np.argsort(-scores, kind="stable")[:limit]
-    return [int(row) for row in rows if scores[row] > 0]
+    # Sorting the scores of a million rows would take longer than all the rest.
+    least = np.partition(scores, -limit)[-limit] if limit < len(scores) else 0.0
+    rows = np.flatnonzero((scores >= least) & (scores > 0))
+    best: list[int] = rows[np.argsort(-scores[rows], kind="stable")][:limit].tolist()
+    return best
 
 
 def _candidates(

@@ -11,7 +11,7 @@ from rag_tutor.corpus import save_document
 from rag_tutor.domain import Span, Vectors
 from rag_tutor.errors import CorpusError, IndexMissingError, StaleIndexError, TutorError
 from rag_tutor.indexing import IndexReport, is_current, note_states, update_index
-from rag_tutor.store import open_store
+from rag_tutor.store import Store, open_store
 from rag_tutor.words import content_words
 from tests.fakes import HashedEncoder
 
@@ -22,6 +22,33 @@ def texts(index: Path) -> str:
 
 def build_folder(index: Path) -> Path:
     return index / "builds" / (index / "CURRENT").read_text()
+
+
+def segment_folder(index: Path) -> Path:
+    (folder,) = (index / "segments").iterdir()
+    return folder
+
+
+def check_same(one: Store, other: Store) -> None:
+    """Two indexes hold the same and find the same, to the bit."""
+    assert one.manifest == other.manifest
+    assert [*one.chunks] == [*other.chunks]
+    assert {name: [*one.chunks_of(name)] for name in one.versions} == {
+        name: [*other.chunks_of(name)] for name in one.versions
+    }
+    rows = range(len(one.chunks))
+    assert (one.vectors(rows) == other.vectors(rows)).all()
+    assert all((one.sentence_vectors(row) == other.sentence_vectors(row)).all() for row in rows)
+    assert one.vector_count == other.vector_count
+    assert one.spellings == other.spellings
+    assert one.vocabulary == other.vocabulary
+    for word in one.vocabulary:
+        assert one.rarity(word) == other.rarity(word)
+        asked = [word, "word", word]
+        assert (one.bm25_scores(asked) == other.bm25_scores(asked)).all()
+    for row in rows[:20]:
+        vector = one.vectors([row])[0]
+        assert one.nearest(vector, 9) == other.nearest(vector, 9)
 
 
 def test_the_first_build_takes_every_note(
@@ -106,14 +133,7 @@ def test_only_the_changed_chunks_of_a_note_are_encoded(
     fresh = HashedEncoder()
     update_index(corpus, index.parent / "fresh", fresh)
     kept, anew = open_store(index), open_store(index.parent / "fresh")
-    rows = range(len(anew.chunks))
-    assert kept.chunks == anew.chunks
-    assert (kept.vectors(rows) == anew.vectors(rows)).all()
-    assert all((kept.sentence_vectors(row) == anew.sentence_vectors(row)).all() for row in rows)
-    assert [kept.words(row) for row in rows] == [anew.words(row) for row in rows]
-    for asked in ("sentence", "Napoleon emperor", "cell energy"):
-        words = content_words(asked)
-        assert (kept.bm25_scores(words) == anew.bm25_scores(words)).all()
+    check_same(kept, anew)
 
 
 def test_a_renamed_note_is_not_encoded_again(
@@ -235,27 +255,41 @@ def another_format(index: Path) -> None:
 
 
 def half_written(index: Path) -> None:
-    vectors = build_folder(index) / "vectors.faiss"
-    vectors.write_bytes(vectors.read_bytes()[:100])
+    vectors = segment_folder(index) / "vectors.npy"
+    vectors.write_bytes(vectors.read_bytes()[:500])
 
 
 def missing_chunks(index: Path) -> None:
-    chunks = build_folder(index) / "chunks.jsonl"
+    chunks = segment_folder(index) / "chunks.jsonl"
     chunks.write_text("\n".join(chunks.read_text().split("\n")[:1]))
 
 
 def no_words(index: Path) -> None:
-    shutil.rmtree(build_folder(index) / "bm25")
+    (segment_folder(index) / "words.json").unlink()
+
+
+def no_spellings(index: Path) -> None:
+    (build_folder(index) / "words.json").write_text("{}")
+
+
+def no_segment(index: Path) -> None:
+    shutil.rmtree(segment_folder(index))
 
 
 def no_notes(index: Path) -> None:
-    manifest = build_folder(index) / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"documents": []}))
+    (segment_folder(index) / "notes.json").write_text("{}")
 
 
 def unknown_notes(index: Path) -> None:
     manifest = build_folder(index) / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"documents": {}}))
+    fields = json.loads(manifest.read_text())
+    fields["segments"] = dict.fromkeys(fields["segments"], ["unknown.md"])
+    manifest.write_text(json.dumps(fields))
+
+
+def no_list(index: Path) -> None:
+    manifest = build_folder(index) / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"segments": []}))
 
 
 def nested(index: Path) -> None:
@@ -263,20 +297,23 @@ def nested(index: Path) -> None:
 
 
 def fewer_words(index: Path) -> None:
-    with np.load(build_folder(index) / "words.npz") as file:
-        words, starts = file["words"], file["starts"]
-    np.savez(build_folder(index) / "words.npz", words=words[:-1], starts=starts)
+    words = segment_folder(index) / "words.json"
+    words.write_text(json.dumps(json.loads(words.read_text())[:-1]))
+
+
+def fewer_postings(index: Path) -> None:
+    postings = segment_folder(index) / "postings.npy"
+    np.save(postings, np.load(postings)[:, :-1])
 
 
 def flipped_words(index: Path) -> None:
-    path = build_folder(index) / "bm25" / "indices.csc.index.npy"
+    path = segment_folder(index) / "postings.npy"
     path.write_bytes(b"\xff" + path.read_bytes()[1:])
 
 
-def flipped_vectors(index: Path) -> None:
-    path = build_folder(index) / "vectors.faiss"
-    content = path.read_bytes()
-    path.write_bytes(content[:4] + b"\xff" * 16 + content[20:])
+def other_vectors(index: Path) -> None:
+    path = segment_folder(index) / "vectors.npy"
+    np.save(path, np.load(path)[:, :-1])
 
 
 def points_nowhere(index: Path) -> None:
@@ -295,12 +332,16 @@ def points_at_noise(index: Path) -> None:
         half_written,
         missing_chunks,
         no_words,
+        no_spellings,
+        no_segment,
+        no_list,
         fewer_words,
+        fewer_postings,
         no_notes,
         unknown_notes,
         nested,
         flipped_words,
-        flipped_vectors,
+        other_vectors,
         points_nowhere,
         points_at_noise,
     ],
