@@ -141,7 +141,6 @@ class Store:
         self.versions: dict[str, Version] = {}
         self._places: dict[str, Span] = {}
         self._lay_out()
-        self.chunks = _Chunks(self)
         self.spellings: Mapping[str, int] = words.spellings
         hashes = {note: version.content_hash for note, version in self.versions.items()}
         self.manifest = Manifest(**asdict(kind), documents=hashes)
@@ -178,6 +177,14 @@ class Store:
         """The folder of the build and those of its segments."""
         segments = [self.index / _SEGMENTS / part.segment.name for part in self.parts]
         return [self.index / _BUILDS / self.build, *segments]
+
+    @property
+    def chunks(self) -> Sequence[Chunk]:
+        """The chunks, each read from the disk when it is asked for.
+
+        Asking for one that is damaged raises StaleIndexError.
+        """
+        return _Chunks(self)  # not kept: a store that nobody needs is to close its files at once
 
     def chunks_of(self, document_id: str) -> Sequence[Chunk]:
         """The chunks of a note, in its order; none of a note that it doesn't know."""
@@ -267,11 +274,6 @@ class Store:
 
 
 class _Chunks(Sequence[Chunk]):
-    """The chunks of a store, each read from the disk when it is asked for.
-
-    Raises StaleIndexError for one that is damaged.
-    """
-
     def __init__(self, store: Store) -> None:
         self._store = store
 

@@ -164,14 +164,15 @@ def test_a_build_that_fails_leaves_the_old_one_in_use(corpus: Path, index: Path)
 def test_left_overs_of_a_killed_build_are_cleaned(
     corpus: Path, index: Path, encoder: HashedEncoder
 ) -> None:
-    left_over = index / "builds" / ("0" * 32)
-    left_over.mkdir()
+    left_overs = [index / folder / ("0" * 32) for folder in ("builds", "segments")]
+    for left_over in left_overs:
+        left_over.mkdir()
+        (left_over / "chunks.jsonl").write_text("{")
     (index / "builds" / "mine").mkdir()
-    (left_over / "chunks.jsonl").write_text("{")
     assert "Napoleon" in texts(index)
     save_document(corpus, "new.md", "text")
     update_index(corpus, index, encoder)
-    assert not left_over.exists()
+    assert not any(left_over.exists() for left_over in left_overs)
     assert (index / "builds" / "mine").exists()
 
 
