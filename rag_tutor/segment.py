@@ -97,10 +97,10 @@ class Segment:
             self.versions[note] = Version(content_hash, tuple(stamp) if stamp else None)
             self.places[note] = self.count, self.count + chunks
             self.count += chunks
-        self.vectors: Vectors = np.load(folder / "vectors.npy", mmap_mode="r")
+        self.vectors: Vectors = _mapped_array(folder / "vectors.npy")
         self._codes = _codes(folder / "codes.faiss") if self.count > _FLAT_ROWS else None
-        self._sentences: Sentences = np.load(folder / "sentences.npy", mmap_mode="r")
-        self._postings: NDArray[np.int32] = np.load(folder / "postings.npy", mmap_mode="r")
+        self._sentences: Sentences = _mapped_array(folder / "sentences.npy")
+        self._postings: NDArray[np.int32] = _mapped_array(folder / "postings.npy")
         self._word_list: list[str] = read_json(folder / "words.json")
         self._words = {word: at for at, word in enumerate(self._word_list)}
         with np.load(folder / "starts.npz") as file:
@@ -319,6 +319,12 @@ def _write_array(path: Path, array: NDArray[Any]) -> None:
 
 def _starts(sizes: Iterable[int]) -> Integers:
     return np.cumsum([0, *sizes], dtype=np.int64)
+
+
+def _mapped_array(path: Path) -> NDArray[Any]:
+    # As a plain array, since each slice of NumPy's own type for it costs microseconds.
+    mapped: NDArray[Any] = np.load(path, mmap_mode="r").view(np.ndarray)
+    return mapped
 
 
 def _mapped(path: Path) -> mmap.mmap | bytes:

@@ -384,7 +384,10 @@ def _write_build(folder: Path, kind: Kind, parts: Sequence[_Part], words: _Words
     folder.mkdir(parents=True)
     segments = {part.segment.name: sorted(part.gone) for part in parts}
     write_json(folder / "manifest.json", {"format": FORMAT, **asdict(kind), "segments": segments})
-    write_json(folder / "words.json", asdict(words))
+    write_json(
+        folder / "words.json",
+        {"length": words.length, "holding": words.holding, "spellings": words.spellings},
+    )
     sync_all(folder)
 
 

@@ -284,7 +284,7 @@ def no_notes(index: Path) -> None:
 def unknown_notes(index: Path) -> None:
     manifest = build_folder(index) / "manifest.json"
     fields = json.loads(manifest.read_text())
-    fields["segments"] = dict.fromkeys(fields["segments"], ["unknown.md"])
+    fields["segments"] = {name: ["unknown.md"] for name in fields["segments"]}
     manifest.write_text(json.dumps(fields))
 
 
