@@ -4,7 +4,7 @@ vectors and words; knows nothing of other parts, nor of what was deleted since.
     notes.json       each note, in the order of its chunks: content hash, their number, stamp
     chunks.jsonl     the chunks, one a line
     vectors.npy      their vectors: float32 of shape (rows, dimension)
-    codes.faiss      the same as codes of half a byte for four numbers; only above 20,000 rows
+    codes.faiss      the same as codes, half a byte for two numbers; only above 20,000 rows
     sentences.npy    the vectors of their sentences: float16 of shape (sentences, dimension)
     words.json       their different words
     postings.npy     for each word the rows that hold it, and how often: int32 of shape (2, n)
@@ -12,8 +12,8 @@ vectors and words; knows nothing of other parts, nor of what was deleted since.
 
 Up to 20,000 rows the nearest ones are found by comparing all vectors. Above, all codes are compared
 (product quantisation: André, Kermarrec and Le Scouarnec, "Cache locality is not enough", VLDB 2015;
-FAISS's fast scan) and the vectors of the best few hundred. Codes need no clusters: vectors that
-have none are found as well, of which an inverted file at the same time misses a third.
+FAISS's fast scan), then the vectors of the best. That needs no clusters: of vectors that have none,
+an inverted file that takes as long misses half of the nearest, and this hardly any.
 Big files are mapped, not read: a segment may be deleted while it is in use, except on Windows,
 where deleting it fails and the next build tries again.
 """
@@ -37,10 +37,9 @@ from rag_tutor.atomic import sync_file, sync_folder
 from rag_tutor.domain import Chunk, Span, Vectors
 
 _FLAT_ROWS = 20_000
-_CODED_NUMBERS = 4
+_CODED_NUMBERS = 2
 _TRAINING_ROWS = 20_000
-# So many candidates for each row wanted are compared by their vectors: chosen by
-# benchmarks/growth.py for a recall above 0.95.
+# So many candidates for each row wanted are compared by their vectors.
 _CANDIDATES = 4
 
 Stamp = tuple[int, ...]

@@ -206,7 +206,7 @@ class Store:
         for part, rows in zip(self.parts, self._rows, strict=True):
             own, scores = part.segment.nearest(vector, limit, rows >= 0)
             found += zip(rows[own].tolist(), scores.tolist(), strict=True)
-        return sorted(found, key=lambda hit: -hit[1])[:limit]
+        return sorted(found, key=lambda hit: (-hit[1], hit[0]))[:limit]
 
     def bm25_scores(self, words: Sequence[str]) -> Vectors:
         """BM25 scores of all rows for some words: shape (rows,).
