@@ -39,8 +39,8 @@ from rag_tutor.domain import Chunk, Span, Vectors
 _FLAT_ROWS = 20_000
 _CODED_NUMBERS = 2
 _TRAINING_ROWS = 20_000
-# So many candidates for each row wanted are compared by their vectors.
-_CANDIDATES = 4
+# So many candidates are compared by their vectors for each row wanted, and at least so many.
+_CANDIDATES, _FEWEST_CANDIDATES = 4, 200
 
 Stamp = tuple[int, ...]
 Sentences = NDArray[np.float16]
@@ -160,8 +160,8 @@ class Segment:
         """At most `limit` of the rows that are kept by falling similarity to a vector, and their
         similarities. Above 20,000 rows a few of the nearest may be missed.
         """
-        wanted = min(limit * (_CANDIDATES if self._codes else 1), int(are_kept.sum()))
-        asked = wanted
+        candidates = max(limit * _CANDIDATES, _FEWEST_CANDIDATES) if self._codes else limit
+        wanted = asked = min(candidates, int(are_kept.sum()))
         while True:
             scores, rows = self._compared(vector, asked)
             kept = are_kept[rows]

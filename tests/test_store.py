@@ -45,7 +45,7 @@ def test_words_are_scored_as_bm25s_does(tmp_path: Path, encoder: HashedEncoder) 
     assert not store.bm25_scores(["unknown"]).any()
 
 
-def directions(count: int, dimension: int = 64) -> Vectors:
+def directions(count: int, dimension: int = 256) -> Vectors:
     drawn = np.random.default_rng(3).standard_normal((count, dimension)).astype(np.float32)
     vectors: Vectors = drawn / np.linalg.norm(drawn, axis=1, keepdims=True)
     return vectors
@@ -63,7 +63,7 @@ def rows_of(vectors: Vectors) -> Rows:
 
 def test_of_very_many_chunks_nearly_all_of_the_nearest_are_found(tmp_path: Path) -> None:
     vectors = directions(20_100)
-    write_store(tmp_path, Kind("drawn", 64, ""), [rows_of(vectors)])
+    write_store(tmp_path, Kind("drawn", 256, ""), [rows_of(vectors)])
     store = open_store(tmp_path)
     gone = frozenset(f"{number:05}.md" for number in range(60))
     write_store(tmp_path, store.kind, [], store, gone)
@@ -87,7 +87,7 @@ def test_edits_leave_few_segments_behind(tmp_path: Path, encoder: HashedEncoder)
         save_document(corpus, f"{number}.md", sentence(chance))
     update_index(corpus, index, encoder)
     most = 0
-    for step in range(60):
+    for step in range(30):
         save_document(corpus, f"{step % 50}.md", sentence(chance))
         update_index(corpus, index, encoder)
         most = max(most, len(open_store(index).parts))
