@@ -14,6 +14,7 @@ build is deleted. The rows of a store are in the order of the notes' names, whic
 are in: how an index came about makes no difference to what it holds.
 """
 
+import functools
 import math
 import re
 import shlex
@@ -217,22 +218,26 @@ class Store:
         total = self.row_count
         # The last one is of the rows that are gone: their place is -1.
         scores = np.zeros(total + 1, dtype=np.float32)
-        # One more, so that notes which hold no word have a mean above 0.
-        mean = (self.words.length + total) / max(total, 1)
         for word in words:
             holding = self.words.holding.get(word)
             if not holding:
                 continue
             idf = np.float64(np.float32(math.log(1 + (total - holding + 0.5) / (holding + 0.5))))
-            for part, places in zip(self.parts, self._rows, strict=True):
+            for part, places, damping in zip(self.parts, self._rows, self._damping, strict=True):
                 postings = part.segment.postings(word)
-                if postings is None:
-                    continue
-                rows, counts = postings
-                lengths = part.segment.lengths[rows] + 1
-                share = counts / (_K1 * ((1 - _B) + _B * lengths / mean) + counts)
-                scores[places[rows]] += (idf * share).astype(np.float32)
+                if postings is not None:
+                    rows, counts = postings
+                    share = counts / (damping[rows] + counts)
+                    scores[places[rows]] += (idf * share).astype(np.float32)
         return scores[:-1]
+
+    @functools.cached_property
+    def _damping(self) -> list[NDArray[np.floating[Any]]]:
+        """How much BM25 damps the words of each part's rows, by their lengths."""
+        # One more, so that notes which hold no word have a mean above 0.
+        mean = (self.words.length + self.row_count) / max(self.row_count, 1)
+        lengths = (part.segment.lengths + 1 for part in self.parts)
+        return [_K1 * ((1 - _B) + _B * own / mean) for own in lengths]
 
     def vectors(self, rows: Sequence[int]) -> Vectors:
         """The vectors of some rows: float32 of shape (len(rows), dimension)."""
@@ -335,7 +340,6 @@ def write_store(
     has to be read is damaged; whatever is raised, the build in use is as it was.
     """
     build = uuid.uuid4().hex
-    made = [index / _BUILDS / build]
     words = _Words(0, {}, {})
     parts: list[_Part] = []
     if base:
@@ -348,17 +352,14 @@ def write_store(
             words.count(rows, 1)
             taken = _taken(parts, len(rows.chunks))
             earlier = [_rows_of(index, part.segment, part.notes) for part in taken]
-            made.append(index / _SEGMENTS / uuid.uuid4().hex)
-            write_segment(made[-1], joined([*earlier, rows]))
+            folder = index / _SEGMENTS / uuid.uuid4().hex
+            write_segment(folder, joined([*earlier, rows]))
             parts = [part for part in parts if part not in taken]
-            parts.append(_Part(open_segment(made[-1]), frozenset()))
-        _write_build(made[0], kind, parts, words)
+            parts.append(_Part(open_segment(folder), frozenset()))
+        _write_build(index / _BUILDS / build, kind, parts, words)
         replace_file(index / _CURRENT, build.encode())
-    except BaseException:
-        for folder in made:
-            shutil.rmtree(folder, ignore_errors=True)
-        raise
-    clean(index)
+    finally:
+        clean(index)
     return build
 
 
@@ -373,8 +374,8 @@ def clean(index: Path) -> None:
         needed = {build, *_segments(index, build)}
     except IndexMissingError:
         needed = set()
-    except Exception:  # noqa: BLE001 - as in open_store
-        return  # what is in use can't be told
+    except StaleIndexError:
+        return  # which one is in use can't be told
     for folder in (*(index / _BUILDS).glob("*"), *(index / _SEGMENTS).glob("*")):
         if folder.name not in needed and _NAME.fullmatch(folder.name):
             shutil.rmtree(folder, ignore_errors=True)
@@ -405,10 +406,12 @@ def _open(index: Path, build: str) -> Store:
     return Store(index, build, kind, parts, words)
 
 
-def _segments(index: Path, build: str) -> Iterable[str]:
-    """The names of a build's segments. Raises anything if it is damaged."""
-    names: Iterable[str] = _read_manifest(index, build)["segments"]
-    return names
+def _segments(index: Path, build: str) -> list[str]:
+    """The names of a build's segments; none of a build that can't be used."""
+    try:
+        return [*_read_manifest(index, build)["segments"]]
+    except Exception:  # noqa: BLE001 - as in open_store
+        return []
 
 
 def _read_manifest(index: Path, build: str) -> dict[str, Any]:
