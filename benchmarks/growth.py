@@ -11,8 +11,8 @@ million chunks take 10 GB of disk. Prints a row for each size:
 
 - build: seconds to index everything, and milliseconds of a chunk; edit: seconds after one more line
   in a note, and its share of the build: the median of 5 notes;
-- disk, memory: bytes of a chunk there, the latter after the searches and with what is mapped; open:
-  seconds until the index can be searched;
+- disk, memory: bytes of a chunk there, the latter after the searches and without the pages of files,
+  which the system takes back when it needs them; open: seconds until the index can be searched;
 - search: milliseconds to find the candidates for a question of five words, median and 95th
   percentile of 100; recall: the share of the 10 nearest chunks that the search by vectors finds.
 
@@ -201,8 +201,9 @@ def _note(drawn: random.Random, vocabulary: Sequence[str]) -> str:
 
 
 def _resident() -> int:
-    """Bytes of memory that this process holds."""
-    return int(psutil.Process().memory_info().rss)
+    """Bytes of memory that this process holds, without those that are files' (on Linux)."""
+    memory = psutil.Process().memory_info()
+    return int(memory.rss - memory.shared)
 
 
 if __name__ == "__main__":
