@@ -11,7 +11,7 @@ million chunks take 10 GB of disk. Prints a row for each size:
 
 - build: seconds to index everything, and milliseconds of a chunk; edit: seconds after one more line
   in a note, and its share of the build: the median of 5 notes;
-- disk, memory: bytes of a chunk there, the latter after the searches and without the pages of files,
+- disk, memory: bytes of a chunk there, the latter after the searches and without pages of files,
   which the system takes back when it needs them; open: seconds until the index can be searched;
 - search: milliseconds to find the candidates for a question of five words, median and 95th
   percentile of 100; recall: the share of the 10 nearest chunks that the search by vectors finds.
