@@ -126,9 +126,8 @@ class Store:
     """An open index: `chunks[row]`, with the vectors and the words of each row. The chunks of a
     note stand together, in its order, and the notes in the order of their names.
 
-    `folders` are all that it is made of on disk; `versions` are those of its notes;
-    `holding[word]` is in how many chunks a word is, and `spellings[word]` how often a word stands
-    in chunks and headings, in lower case.
+    `versions` are those of its notes; `spellings` are the words of chunks and headings in lower
+    case, and how often they stand there.
     """
 
     def __init__(

@@ -73,16 +73,19 @@ def _neighbours(
 ) -> Iterator[tuple[str, Chunk]]:
     """The headings around the cited sentences, the nearest chunks first, and their chunks."""
     cited = dict.fromkeys(citation.passage.chunk for citation in turn.answer.citations)
-    notes = {chunk.document_id: chunks_of(chunk.document_id) for chunk in cited}
+    notes = {chunk: chunks_of(chunk.document_id) for chunk in cited}
     above = {_heading_above(citation) for citation in turn.answer.citations}
     above.update(heading for chunk in cited for heading in chunk.heading)
     for distance in range(_FARTHEST + 1):
-        for chunk in cited:
-            note = notes[chunk.document_id]
-            row = note.index(chunk) if chunk in note else len(note) + _FARTHEST + 1
+        for chunk, note in notes.items():
+            if chunk not in note:  # which was edited since
+                continue
+            row = note.index(chunk)
             for near in dict.fromkeys((row + distance, row - distance)):
-                for other in note[near : near + 1] if near >= 0 else ():
-                    yield from ((head, other) for head in _headings(other) if head not in above)
+                if 0 <= near < len(note):
+                    for heading in _headings(note[near]):
+                        if heading not in above:
+                            yield heading, note[near]
 
 
 def _headings(chunk: Chunk) -> list[str]:
