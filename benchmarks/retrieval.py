@@ -33,6 +33,7 @@ from rag_tutor.domain import Answer, Chunk, Passage, Turn
 from rag_tutor.evaluation import DEPTH, Judgement, judge, read_items, summarise
 from rag_tutor.indexing import update_index
 from rag_tutor.retrieval import DEFAULT_WEIGHTS, Weights
+from rag_tutor.segment import Rows
 from rag_tutor.store import open_store, write_store
 from rag_tutor.tutor import open_tutor
 from rag_tutor.words import content_words
@@ -187,9 +188,9 @@ def drop_headings(index: Path, plain: Path) -> None:
         [each.text for each in texts], [each.sentences for each in texts]
     )
     ends = np.cumsum([len(each.sentences) for each in texts])
-    parts = np.split(sentences, ends[:-1])
+    parts = np.split(sentences.astype(np.float16), ends[:-1])
     words = [content_words(each.text) for each in texts]
-    write_store(plain, store.manifest, chunks, vectors, parts, words)
+    write_store(plain, store.kind, [Rows(store.versions, chunks, vectors, parts, words)])
 
 
 def public_table(data: Path, names: Sequence[str], variants: Sequence[Variant]) -> str:

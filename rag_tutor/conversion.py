@@ -19,7 +19,7 @@ from pathlib import Path
 
 from rag_tutor.atomic import replace_file
 from rag_tutor.converter import MAX_SECONDS, REFUSED
-from rag_tutor.corpus import converted_path, failure_path, needs_conversion
+from rag_tutor.corpus import converted_path, failure_path, is_converted, needs_conversion
 from rag_tutor.errors import CorpusError
 
 MAX_FILE_BYTES = 100_000_000
@@ -37,7 +37,8 @@ def convert_missing(
     """
     waiting = [name for name in names if needs_conversion(folder, name)]
     if again:
-        waiting += [name for name in names if failure_path(folder, name).exists()]
+        converted = (name for name in names if is_converted(name))
+        waiting += [name for name in converted if failure_path(folder, name).exists()]
     waiting = list(dict.fromkeys(waiting))
     for done, name in enumerate(waiting):
         if progress:
@@ -100,8 +101,9 @@ def _too_large(size: int) -> str:
 def _forget_others(folder: Path, names: Sequence[str]) -> None:
     """Delete the texts of notes that are gone."""
     root = converted_path(folder, "x").parent
-    kept = {converted_path(folder, name) for name in names}
-    kept |= {failure_path(folder, name) for name in names}
+    converted = [name for name in names if is_converted(name)]
+    kept = {converted_path(folder, name) for name in converted}
+    kept |= {failure_path(folder, name) for name in converted}
     for path in root.rglob("*") if root.is_dir() else ():
         if path.is_file() and path not in kept:
             path.unlink(missing_ok=True)

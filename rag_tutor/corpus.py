@@ -6,7 +6,8 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Iterator, Set
+import time
+from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -20,6 +21,7 @@ NOTE_SUFFIXES = frozenset({".md", ".markdown", ".txt", ".text"})
 # Read through the text that `converting` makes of them.
 CONVERTED_SUFFIXES = frozenset({".pdf", ".docx", ".pptx", ".html", ".htm", ".epub", ".ipynb"})
 READABLE_SUFFIXES = NOTE_SUFFIXES | CONVERTED_SUFFIXES
+_CONVERTED, _READABLE = tuple(CONVERTED_SUFFIXES), tuple(READABLE_SUFFIXES)
 # What this program keeps beside the notes: converted texts, the trash. Hidden, so never a note.
 OWN_FOLDER = ".rag-tutor"
 MAX_NOTE_BYTES = 5_000_000
@@ -27,6 +29,7 @@ MAX_NOTE_BYTES = 5_000_000
 MAX_NOTE_LINES = 100_000
 _TEXTS = "converted-1"  # to be raised when the conversion makes other texts
 _CACHED_BYTES = 500_000
+_TICK_SECONDS = 2.0  # the longest, that of FAT
 _TOO_LARGE = f"larger than {MAX_NOTE_BYTES // 1_000_000} MB. Split it into several notes."
 _TOO_MANY_LINES = f"longer than {MAX_NOTE_LINES:,} lines. Split it into several notes."
 # What names a text or a reason after its original must be a file name, too.
@@ -72,10 +75,9 @@ def scan_corpus(folder: Path) -> tuple[list[str], list[Skipped]]:
         )
     notes: list[str] = []
     skipped: list[Skipped] = []
-    for path in _walk(folder, skipped):
-        name = path.relative_to(folder).as_posix()
+    for name, entry in _walk(folder, skipped):
         try:
-            reason = _reason_to_skip(path)
+            reason = _reason_to_skip(entry)
         except OSError as error:
             reason = f"can't be looked at: {error.strerror}"
         if reason:
@@ -123,9 +125,26 @@ def read_content(folder: Path, document_id: str) -> bytes:
         raise CorpusError(f"{document_id} can't be read: {error.strerror}.") from error
 
 
+def stamp_of(folder: Path, document_id: str) -> tuple[int, ...] | None:
+    """What tells an unread file from a changed one: its size and its times of change.
+
+    None where that can't be told: a converted note depends on other files, and a file that was
+    changed seconds ago may be changed again within the same tick of its file system's clock.
+    """
+    if is_converted(document_id):
+        return None
+    try:
+        status = (folder / document_id).stat()
+    except (OSError, ValueError):
+        return None
+    if max(status.st_mtime, status.st_ctime) + _TICK_SECONDS > time.time():
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
+
+
 def is_converted(document_id: str) -> bool:
     """Whether a note is read through a converted text, which can't be edited."""
-    return PurePosixPath(document_id).suffix.lower() in CONVERTED_SUFFIXES
+    return document_id.lower().endswith(_CONVERTED)
 
 
 def converted_path(folder: Path, document_id: str) -> Path:
@@ -143,9 +162,9 @@ def failure_path(folder: Path, document_id: str) -> Path:
 
 def needs_conversion(folder: Path, document_id: str) -> bool:
     """Whether neither a text nor a reason belongs to the original as it is now."""
-    made = (converted_path(folder, document_id), failure_path(folder, document_id))
     return is_converted(document_id) and not any(
-        _is_of_now(folder, document_id, path) for path in made
+        _is_of_now(folder, document_id, made(folder, document_id))
+        for made in (converted_path, failure_path)
     )
 
 
@@ -263,47 +282,50 @@ def _guess_utf16(sample: bytes) -> str:
     raise UnicodeError("zero bytes, but not UTF-16")
 
 
-def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[Path]:
-    def report(error: OSError) -> None:
-        name = Path(error.filename).relative_to(folder).as_posix()
-        skipped.append(Skipped(_printable(name), f"folder can't be listed: {error.strerror}"))
-
-    for parent, folders, files in os.walk(folder, onerror=report):
-        kept = []
-        for name in sorted(folders):
-            path = Path(parent, name)
-            if name == OWN_FOLDER:
-                continue
-            is_link = _is_link(path)
-            if name.startswith(".") or is_link:
-                reason = "a link" if is_link else "hidden"
-                label = _printable(path.relative_to(folder).as_posix())
-                skipped.append(Skipped(label + "/", reason))
+def _walk(folder: Path, skipped: list[Skipped]) -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """The files of a folder and its sub-folders with their names; paths would take far longer."""
+    waiting = [""]
+    while waiting:
+        parent = waiting.pop()
+        try:
+            with os.scandir(folder / parent) as listed:
+                entries = list(listed)
+        except OSError as error:
+            name = _printable(parent.rstrip("/") or ".")
+            skipped.append(Skipped(name, f"folder can't be listed: {error.strerror}"))
+            continue
+        for entry in entries:
+            name = parent + entry.name
+            if not _is(entry.is_dir):
+                yield name, entry
+            elif entry.name.startswith(".") or _is(entry.is_symlink):
+                if entry.name != OWN_FOLDER:
+                    reason = "a link" if _is(entry.is_symlink) else "hidden"
+                    skipped.append(Skipped(_printable(name) + "/", reason))
             else:
-                kept.append(name)
-        folders[:] = kept
-        yield from (Path(parent, name) for name in sorted(files))
+                waiting.append(f"{name}/")
 
 
-def _is_link(path: Path) -> bool:
+def _is(asked: Callable[[], bool]) -> bool:
     try:
-        return path.is_symlink()
-    except OSError:  # no right to look; listing the folder will say so
+        return asked()
+    except OSError:  # no right to look; listing the folder, or reading the file, will say so
         return False
 
 
-def _reason_to_skip(path: Path) -> str | None:
-    if path.name.startswith("."):
+def _reason_to_skip(entry: os.DirEntry[str]) -> str | None:
+    name = entry.name
+    if name.startswith("."):
         return "hidden"
-    if path.is_symlink():
+    if entry.is_symlink():
         return "a link; put the note itself into the corpus"
-    if path.suffix.lower() not in READABLE_SUFFIXES:
+    if not name.lower().endswith(_READABLE):
         return f"not a note: only {', '.join(sorted(READABLE_SUFFIXES))} are read"
-    if not path.is_file():
+    if not entry.is_file():
         return "not a regular file"
-    if _printable(path.name) != path.name:
+    if _printable(name) != name:
         return "its name is not valid Unicode; rename it"
-    if is_converted(path.name) and len(os.fsencode(path.name)) > _MAX_CONVERTED_NAME:
+    if is_converted(name) and len(os.fsencode(name)) > _MAX_CONVERTED_NAME:
         return "its name is too long to keep its text under; rename it"
     return None
 

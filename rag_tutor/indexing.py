@@ -1,15 +1,14 @@
 """The write path: brings an index up to date with a folder of notes; knows nothing of
 questions.
 
-Only changed notes are cut again, and only those of their chunks are encoded that the old index
-doesn't hold. The new index is written beside the old one and swapped in; until then, and after
-any failure, the old one stays in use.
+Only changed notes are read and cut again, and only those of their chunks are encoded that the old
+index doesn't hold. The new index is written beside the old one, with which it shares what didn't
+change, and swapped in; until then, and after any failure, the old one stays in use.
 """
 
 import logging
 import time
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -28,9 +27,11 @@ from rag_tutor.corpus import (
     needs_conversion,
     read_content,
     scan_corpus,
+    stamp_of,
 )
 from rag_tutor.domain import Chunk, Document, Encoder, Vectors
 from rag_tutor.errors import CorpusError, IndexMissingError, StaleIndexError, TutorError
+from rag_tutor.segment import Rows, Sentences, Version
 from rag_tutor.weights import model_identity
 from rag_tutor.words import content_words
 
@@ -40,8 +41,6 @@ _CHUNKING = f"version {CHUNKING_VERSION}, {MAX_CHUNK_TOKENS} tokens"
 _SLICE = 16
 
 Progress = Callable[[int, int], None]
-# The id and the content hash of a note.
-_Key = tuple[str, str]
 _Status = Literal["indexed", "changed", "new", "removed", "not readable"]
 _log = logging.getLogger(__name__)
 
@@ -87,16 +86,6 @@ class NoteState:
     changed_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """The chunks of a note, their vectors and, for each, its words and those of its sentences."""
-
-    chunks: Sequence[Chunk]
-    vectors: Vectors
-    sentences: Sequence[Vectors]
-    words: Sequence[Sequence[str]]
-
-
 def update_index(
     corpus: Path,
     index: Path,
@@ -133,14 +122,14 @@ def is_current(corpus: Path, index: Path, encoder_name: str) -> bool:
     old = _open_old(index)
     if (
         not old
-        or old.manifest.encoder != model_identity(encoder_name)
-        or old.manifest.chunking != _CHUNKING
+        or old.kind.encoder != model_identity(encoder_name)
+        or old.kind.chunking != _CHUNKING
     ):
         return False
     if any(needs_conversion(corpus, name) for name in scan_corpus(corpus)[0]):
         return False
-    hashes, _, _ = _read_unknown(corpus, old.manifest.documents.items())
-    return hashes == old.manifest.documents
+    versions, _, _ = _read_unknown(corpus, old.versions)
+    return _hashes(versions) == old.manifest.documents
 
 
 def note_states(corpus: Path, index: Path) -> list[NoteState]:
@@ -148,13 +137,13 @@ def note_states(corpus: Path, index: Path) -> list[NoteState]:
 
     Raises CorpusError.
     """
-    _, documents, skipped = _read_unknown(corpus, frozenset())
+    _, documents, skipped = _read_unknown(corpus, {})
     old = _open_old(index)
     hashes = old.manifest.documents if old else {}
-    chunks = Counter(chunk.document_id for chunk in old.chunks) if old else Counter[str]()
 
     def state(name: str, words: int, status: _Status, reason: str = "") -> NoteState:
-        return NoteState(name, words, chunks[name], status, reason, _changed_at(corpus / name))
+        chunks = old.chunk_count(name) if old else 0
+        return NoteState(name, words, chunks, status, reason, _changed_at(corpus / name))
 
     states = [
         state(document.id, len(document.text.split()), _status(document, hashes))
@@ -195,24 +184,32 @@ def _update(
 ) -> IndexReport:
     old = _open_old(index)
     before = old.manifest.documents if old else {}
-    known = {} if full else _reusable(old, encoder)
-    hashes, fresh, skipped = _read_unknown(corpus, known.keys())
-    if not hashes:
+    kind = store.Kind(encoder.name, encoder.dimension, _CHUNKING)
+    base = old if old and old.kind == kind and not full else None
+    versions, fresh, skipped = _read_unknown(corpus, base.versions if base else {})
+    if not versions:
         raise CorpusError(_nothing_readable(corpus, skipped))
-    past = [rows for key, rows in known.items() if key not in hashes.items()]
-    known |= _encode(fresh, encoder, _by_text(past), progress)
-    rows = [known[key] for key in hashes.items()]
-    if not any(row.chunks for row in rows):
+    hashes = _hashes(versions)
+    gone = {name for name in before if before[name] != hashes.get(name)} if base else set()
+    max_tokens = min(MAX_CHUNK_TOKENS, encoder.max_tokens)
+    chunks = [chunk_document(each, encoder.count_tokens, max_tokens) for each in fresh]
+    count = sum(map(len, chunks))
+    if base:
+        count += base.row_count - sum(map(base.chunk_count, gone))
+    if not count:
         raise CorpusError(f"The notes in {corpus} hold no text. Write something into one of them.")
-    if fresh or hashes != before:
-        _write(index, encoder, hashes, rows)
+    if fresh or gone:
+        known = _by_text(base.rows_of(gone)) if base else {}
+        new = {each.id: versions[each.id] for each in fresh}
+        rows = _encode(new, chunks, encoder, known, progress)
+        store.write_store(index, kind, rows, base, gone)
     same = [name for name in hashes if before.get(name) == hashes[name]]
     changes = Changes(
         added=tuple(sorted(hashes.keys() - before.keys())),
         changed=tuple(sorted(hashes.keys() & before.keys() - set(same))),
         removed=tuple(sorted(before.keys() - hashes.keys())),
-        chunks_before=len(old.chunks) if old else 0,
-        chunks_after=sum(len(row.chunks) for row in rows),
+        chunks_before=old.row_count if old else 0,
+        chunks_after=count,
     )
     report = IndexReport(
         documents=len(hashes),
@@ -230,120 +227,101 @@ def _update(
 
 
 def _read_unknown(
-    corpus: Path, known: Set[_Key]
-) -> tuple[dict[str, str], list[Document], list[Skipped]]:
-    """The content hashes of all notes with text, by name; those notes of them that aren't known,
-    for repairing text takes long; and what is passed over.
+    corpus: Path, known: Mapping[str, Version]
+) -> tuple[dict[str, Version], list[Document], list[Skipped]]:
+    """The versions of all notes with text, by name; those notes of them that aren't known; and
+    what is passed over. Known notes whose file bears the same stamp aren't read.
     """
     names, skipped = scan_corpus(corpus)
-    hashes: dict[str, str] = {}
+    versions: dict[str, Version] = {}
     documents: list[Document] = []
     for name in names:
+        stamp, old = stamp_of(corpus, name), known.get(name)
+        if old and stamp and old.stamp == stamp:
+            versions[name] = old
+            continue
         try:
             content = read_content(corpus, name)
-            key = name, content_hash(content)
-            if key in known:
-                hashes[name] = key[1]
+            if old and old.content_hash == content_hash(content):
+                versions[name] = old
                 continue
             document = document_of(name, content)
         except CorpusError as error:
             skipped.append(Skipped(name, str(error)))
             continue
         if document.text.strip():
-            hashes[name] = document.content_hash
+            versions[name] = Version(document.content_hash, stamp)
             documents.append(document)
         else:
             skipped.append(Skipped(name, "empty"))
-    return hashes, documents, skipped
+    return versions, documents, skipped
+
+
+def _hashes(versions: Mapping[str, Version]) -> dict[str, str]:
+    return {name: version.content_hash for name, version in versions.items()}
 
 
 def _encode(
-    documents: Sequence[Document],
+    versions: Mapping[str, Version],
+    chunks: Sequence[Sequence[Chunk]],
     encoder: Encoder,
-    known: Mapping[SearchableText, tuple[Vectors, Vectors]],
+    known: Mapping[SearchableText, tuple[Vectors, Sentences]],
     progress: Progress | None,
-) -> dict[_Key, _Rows]:
-    """The rows of some documents; a text that is `known` keeps its vectors."""
-    max_tokens = min(MAX_CHUNK_TOKENS, encoder.max_tokens)
-    chunks = [chunk_document(each, encoder.count_tokens, max_tokens) for each in documents]
-    texts = [searchable_text(chunk) for row in chunks for chunk in row]
-    vectors = np.empty((len(texts), encoder.dimension), dtype=np.float32)
-    sentences = [vectors[:0]] * len(texts)
-    for row, text in enumerate(texts):
-        if text in known:
-            vectors[row], sentences[row] = known[text]
-    # Texts of one length together need the least padding; the longest first shows early
-    # if memory is short.
-    fresh = [row for row, text in enumerate(texts) if text not in known]
-    order = sorted(fresh, key=lambda row: -len(texts[row].text))
-    for start in range(0, len(order), _SLICE):
+) -> Iterator[Rows]:
+    """The rows of some notes, of so many at a time as make a segment; a text that is `known` keeps
+    its vectors. `chunks` are those of each note.
+    """
+    done, total = 0, sum(map(len, chunks))
+    for notes, own in _in_segments(versions, chunks):
+        texts = [searchable_text(chunk) for chunk in own]
+        vectors = np.empty((len(texts), encoder.dimension), dtype=np.float32)
+        sentences: list[Sentences] = [vectors[:0].astype(np.float16)] * len(texts)
+        for row, text in enumerate(texts):
+            if text in known:
+                vectors[row], sentences[row] = known[text]
+        # Texts of one length together need the least padding; the longest first shows early
+        # if memory is short.
+        fresh = [row for row, text in enumerate(texts) if text not in known]
+        order = sorted(fresh, key=lambda row: -len(texts[row].text))
+        total -= len(texts) - len(fresh)
+        for start in range(0, len(order), _SLICE):
+            if progress:
+                progress(done + start, total)
+            rows = order[start : start + _SLICE]
+            spans = [texts[row].sentences for row in rows]
+            vectors[rows], parts = encoder.encode_passages([texts[row].text for row in rows], spans)
+            ends = np.cumsum([len(spans_of_one) for spans_of_one in spans])
+            halves = np.split(parts.astype(np.float16), ends[:-1])
+            for row, part in zip(rows, halves, strict=True):
+                sentences[row] = part
+        done += len(order)
         if progress:
-            progress(start, len(order))
-        rows = order[start : start + _SLICE]
-        spans = [texts[row].sentences for row in rows]
-        vectors[rows], parts = encoder.encode_passages([texts[row].text for row in rows], spans)
-        ends = np.cumsum([len(own) for own in spans])
-        for row, part in zip(rows, np.split(parts, ends[:-1]), strict=True):
-            sentences[row] = part
-    if progress:
-        progress(len(order), len(order))
-    words = [content_words(text.text) for text in texts]
-    starts = np.cumsum([0, *map(len, chunks)])
-    return {
-        (document.id, document.content_hash): _Rows(
-            own,
-            vectors[start : start + len(own)],
-            sentences[start : start + len(own)],
-            words[start : start + len(own)],
-        )
-        for document, own, start in zip(documents, chunks, starts[:-1], strict=True)
-    }
+            progress(done, total)
+        yield Rows(notes, own, vectors, sentences, [content_words(text.text) for text in texts])
 
 
-def _by_text(rows: Sequence[_Rows]) -> dict[SearchableText, tuple[Vectors, Vectors]]:
+def _in_segments(
+    versions: Mapping[str, Version], chunks: Sequence[Sequence[Chunk]]
+) -> Iterator[tuple[dict[str, Version], list[Chunk]]]:
+    """Notes with their chunks, so many at a time as make a segment."""
+    notes: dict[str, Version] = {}
+    rows: list[Chunk] = []
+    for (name, version), own in zip(versions.items(), chunks, strict=True):
+        if rows and len(rows) + len(own) > store.SEGMENT_ROWS:
+            yield notes, rows
+            notes, rows = {}, []
+        notes[name] = version
+        rows.extend(own)
+    if notes:
+        yield notes, rows
+
+
+def _by_text(rows: Sequence[Rows]) -> dict[SearchableText, tuple[Vectors, Sentences]]:
     """The vectors of chunks and of their sentences by the text that was encoded."""
     return {
         searchable_text(chunk): (vector, sentences)
         for each in rows
         for chunk, vector, sentences in zip(each.chunks, each.vectors, each.sentences, strict=True)
-    }
-
-
-def _write(index: Path, encoder: Encoder, hashes: dict[str, str], rows: Sequence[_Rows]) -> None:
-    chunks = [chunk for row in rows for chunk in row.chunks]
-    manifest = store.Manifest(
-        format=store.FORMAT,
-        encoder=encoder.name,
-        dimension=encoder.dimension,
-        chunking=_CHUNKING,
-        documents=hashes,
-    )
-    store.write_store(
-        index,
-        manifest,
-        chunks,
-        np.concatenate([row.vectors for row in rows]),
-        [vectors for row in rows for vectors in row.sentences],
-        [words for row in rows for words in row.words],
-    )
-
-
-def _reusable(old: store.Store | None, encoder: Encoder) -> dict[_Key, _Rows]:
-    """What the old index holds of each note, by id and content hash, if it is of this kind."""
-    kind = (encoder.name, encoder.dimension, _CHUNKING)
-    if old is None or (old.manifest.encoder, old.manifest.dimension, old.manifest.chunking) != kind:
-        return {}
-    rows: dict[str, list[int]] = {name: [] for name in old.manifest.documents}
-    for row, chunk in enumerate(old.chunks):
-        rows[chunk.document_id].append(row)
-    return {
-        (name, old.manifest.documents[name]): _Rows(
-            [old.chunks[row] for row in own],
-            old.vectors(own),
-            [old.sentence_vectors(row) for row in own],
-            [old.words(row) for row in own],
-        )
-        for name, own in rows.items()
     }
 
 

@@ -13,7 +13,7 @@ from huggingface_hub.file_download import repo_folder_name
 from rag_tutor.chat_server import is_server, what_leaves
 from rag_tutor.config import DEFAULT_ENCODER, DEFAULT_GENERATOR, Settings
 from rag_tutor.errors import ModelUnavailableError
-from rag_tutor.store import build_folder, open_store
+from rag_tutor.store import open_store
 from rag_tutor.weights import (
     ENCODER_PACKAGE,
     GENERATOR_PACKAGE,
@@ -62,17 +62,16 @@ def model_facts(settings: Settings) -> list[ModelFacts]:
 def index_facts(index: Path) -> IndexFacts:
     """What the index in use holds. Raises IndexMissingError or StaleIndexError."""
     store = open_store(index)
-    folder = build_folder(index, store.build)
     try:
-        built = datetime.fromtimestamp((folder / "manifest.json").stat().st_mtime).astimezone()
+        built = datetime.fromtimestamp(store.folders[0].stat().st_mtime).astimezone()
     except FileNotFoundError:  # a newer build has taken its place meanwhile
         return index_facts(index)
     return IndexFacts(
         notes=len(store.manifest.documents),
-        chunks=len(store.chunks),
+        chunks=store.row_count,
         vectors=store.vector_count,
         dimension=store.manifest.dimension,
-        size=size_on_disk(folder),
+        size=sum(map(size_on_disk, store.folders)),
         built=built,
         encoder=store.manifest.encoder,
     )

@@ -4,7 +4,7 @@ of how they are shown.
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,6 +20,7 @@ _MOST = 3
 _FARTHEST = 8
 _MAX_TRIED = 8
 _STARTING = 4
+_MOST_READ = 5_000
 _QUESTION = re.compile(r"^[ \t]*(?:#{1,6}\s|\d{1,3}[.)]\s|\*\*).{10,80}\?[*_ \t]*$", re.MULTILINE)
 # What a question is asked with says nothing of its subject.
 _ASKING = frozenset(content_words("explain know involve mean differ difference"))
@@ -54,7 +55,7 @@ def suggest_questions(tutor: Tutor, turns: Sequence[Turn]) -> Iterator[str]:
     asked = {_key(text) for turn in turns for text in (turn.question, turn.standalone)}
     found = tried = 0
     capitals = _capitals(tutor, tutor.store.build)
-    for heading, chunk in _neighbours(tutor.store.chunks, turns[-1]):
+    for heading, chunk in _neighbours(tutor.store.chunks_of, turns[-1]):
         question = _question(heading, chunk, capitals)
         if not question or _key(question) in asked:
             continue
@@ -67,20 +68,24 @@ def suggest_questions(tutor: Tutor, turns: Sequence[Turn]) -> Iterator[str]:
             return
 
 
-def _neighbours(chunks: Sequence[Chunk], turn: Turn) -> Iterator[tuple[str, Chunk]]:
+def _neighbours(
+    chunks_of: Callable[[str], Sequence[Chunk]], turn: Turn
+) -> Iterator[tuple[str, Chunk]]:
     """The headings around the cited sentences, the nearest chunks first, and their chunks."""
     cited = dict.fromkeys(citation.passage.chunk for citation in turn.answer.citations)
-    rows = {chunk: row for row, chunk in enumerate(chunks) if chunk in cited}
+    notes = {chunk: chunks_of(chunk.document_id) for chunk in cited}
     above = {_heading_above(citation) for citation in turn.answer.citations}
     above.update(heading for chunk in cited for heading in chunk.heading)
     for distance in range(_FARTHEST + 1):
-        for chunk in cited:
-            for near in dict.fromkeys((distance, -distance)):
-                row = rows.get(chunk, len(chunks)) + near
-                if 0 <= row < len(chunks) and chunks[row].document_id == chunk.document_id:
-                    for heading in _headings(chunks[row]):
+        for chunk, note in notes.items():
+            if chunk not in note:  # which was edited since
+                continue
+            row = note.index(chunk)
+            for near in dict.fromkeys((row + distance, row - distance)):
+                if 0 <= near < len(note):
+                    for heading in _headings(note[near]):
                         if heading not in above:
-                            yield heading, chunks[row]
+                            yield heading, note[near]
 
 
 def _headings(chunk: Chunk) -> list[str]:
@@ -127,7 +132,7 @@ def _build(tutor: Tutor) -> str:
 
 @lru_cache(maxsize=1)  # for one build, since it reads all notes
 def _capitals(tutor: Tutor, build: str) -> Mapping[str, bool]:
-    return written_capitals(chunk.text for chunk in tutor.store.chunks) if build else {}
+    return written_capitals(chunk.text for chunk in _some_chunks(tutor)) if build else {}
 
 
 @lru_cache(maxsize=1)  # for one build, since it takes a search for each heading
@@ -135,7 +140,7 @@ def _answered_headings(tutor: Tutor, build: str) -> tuple[str, ...]:
     """Questions made of headings from anywhere in the notes, which the notes answer."""
     if not build:
         return ()
-    places = [(heading, chunk) for chunk in tutor.store.chunks for heading in _headings(chunk)]
+    places = [(heading, chunk) for chunk in _some_chunks(tutor) for heading in _headings(chunk)]
     found: dict[str, None] = {}
     capitals = _capitals(tutor, build)
     for heading, chunk in random.sample(places, min(_MAX_TRIED, len(places))):
@@ -143,3 +148,9 @@ def _answered_headings(tutor: Tutor, build: str) -> tuple[str, ...]:
         if question and question not in found and _is_answered(tutor, question, (), chunk):
             found[question] = None
     return tuple(found)
+
+
+def _some_chunks(tutor: Tutor) -> Sequence[Chunk]:
+    """All chunks, or of very many some from all over the notes: reading a million takes minutes."""
+    chunks = tutor.store.chunks
+    return chunks[:: -(-len(chunks) // _MOST_READ)]

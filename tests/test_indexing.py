@@ -1,6 +1,9 @@
 import json
+import os
+import random
 import shutil
 import threading
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,7 +14,7 @@ from rag_tutor.corpus import save_document
 from rag_tutor.domain import Span, Vectors
 from rag_tutor.errors import CorpusError, IndexMissingError, StaleIndexError, TutorError
 from rag_tutor.indexing import IndexReport, is_current, note_states, update_index
-from rag_tutor.store import open_store
+from rag_tutor.store import Store, open_store
 from rag_tutor.words import content_words
 from tests.fakes import HashedEncoder
 
@@ -22,6 +25,36 @@ def texts(index: Path) -> str:
 
 def build_folder(index: Path) -> Path:
     return index / "builds" / (index / "CURRENT").read_text()
+
+
+def segment_folder(index: Path) -> Path:
+    (folder,) = (index / "segments").iterdir()
+    return folder
+
+
+def check_same(one: Store, other: Store) -> None:
+    """Two indexes hold the same and find the same, to the bit."""
+    assert one.manifest == other.manifest
+    assert [*one.chunks] == [*other.chunks]
+    assert {name: [*one.chunks_of(name)] for name in one.versions} == {
+        name: [*other.chunks_of(name)] for name in one.versions
+    }
+    rows = range(len(one.chunks))
+    assert (one.vectors(rows) == other.vectors(rows)).all()
+    assert all((one.sentence_vectors(row) == other.sentence_vectors(row)).all() for row in rows)
+    assert one.vector_count == other.vector_count
+    assert one.spellings == other.spellings
+    assert one.vocabulary == other.vocabulary
+    for word in one.vocabulary:
+        assert one.rarity(word) == other.rarity(word)
+        asked = [word, "word", word]
+        assert (one.bm25_scores(asked) == other.bm25_scores(asked)).all()
+    for row in rows[:20]:
+        vector = one.vectors([row])[0]
+        hits, others = one.nearest(vector, 9), other.nearest(vector, 9)
+        assert [score for _, score in hits] == [score for _, score in others]
+        # Of those equally near, any may be the last one.
+        assert all(row in dict(others) for row, score in hits if score > hits[-1][1])
 
 
 def test_the_first_build_takes_every_note(
@@ -106,14 +139,58 @@ def test_only_the_changed_chunks_of_a_note_are_encoded(
     fresh = HashedEncoder()
     update_index(corpus, index.parent / "fresh", fresh)
     kept, anew = open_store(index), open_store(index.parent / "fresh")
-    rows = range(len(anew.chunks))
-    assert kept.chunks == anew.chunks
-    assert (kept.vectors(rows) == anew.vectors(rows)).all()
-    assert all((kept.sentence_vectors(row) == anew.sentence_vectors(row)).all() for row in rows)
-    assert [kept.words(row) for row in rows] == [anew.words(row) for row in rows]
-    for asked in ("sentence", "Napoleon emperor", "cell energy"):
-        words = content_words(asked)
-        assert (kept.bm25_scores(words) == anew.bm25_scores(words)).all()
+    check_same(kept, anew)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_an_index_holds_the_same_however_it_came_about(tmp_path: Path, seed: int) -> None:
+    chance, corpus, index = random.Random(seed), tmp_path / "notes", tmp_path / "index"
+    words = "cell wall light sugar plant energy membrane king war paris crown".split()
+
+    def save(name: str) -> None:
+        sections = [
+            f"## {' '.join(chance.sample(words, 2))}\n\n{' '.join(chance.choices(words, k=9))}."
+            for _ in range(chance.randint(0, 9))
+        ]
+        save_document(corpus, name, "\n\n".join(["# Note", *sections]))
+
+    for number in range(20):
+        save(f"{number}.md")
+    update_index(corpus, index, HashedEncoder())
+    most = 0
+    for _ in range(12):
+        names = sorted(path.name for path in corpus.iterdir())
+        for name in chance.sample(names, chance.randint(1, 3)):
+            match chance.choice(["save", "rename", "delete", "add"]):
+                case "save":
+                    save(name)
+                case "rename":
+                    (corpus / name).rename(corpus / f"{chance.random()}.md")
+                case "delete":
+                    (corpus / name).unlink()
+                case "add":
+                    save(f"{chance.random()}.md")
+        update_index(corpus, index, HashedEncoder())
+        most = max(most, len(open_store(index).parts))
+    assert most > 1
+    update_index(corpus, tmp_path / "fresh", HashedEncoder())
+    check_same(open_store(index), open_store(tmp_path / "fresh"))
+
+
+def test_a_change_that_leaves_size_and_time_as_they_were_is_seen(
+    corpus: Path, index: Path, encoder: HashedEncoder
+) -> None:
+    note = corpus / "history.txt"
+    time.sleep(2.1)  # until then a file's times aren't trusted
+    update_index(corpus, index, encoder, full=True)
+    assert open_store(index).versions["history.txt"].stamp
+    assert is_current(corpus, index, encoder.name)
+    status = note.stat()
+    note.write_text(note.read_text().replace("Napoleon", "Bonapart"))
+    os.utime(note, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert not is_current(corpus, index, encoder.name)
+    update_index(corpus, index, encoder)
+    assert "Bonapart" in texts(index)
 
 
 def test_a_renamed_note_is_not_encoded_again(
@@ -144,14 +221,15 @@ def test_a_build_that_fails_leaves_the_old_one_in_use(corpus: Path, index: Path)
 def test_left_overs_of_a_killed_build_are_cleaned(
     corpus: Path, index: Path, encoder: HashedEncoder
 ) -> None:
-    left_over = index / "builds" / ("0" * 32)
-    left_over.mkdir()
+    left_overs = [index / folder / ("0" * 32) for folder in ("builds", "segments")]
+    for left_over in left_overs:
+        left_over.mkdir()
+        (left_over / "chunks.jsonl").write_text("{")
     (index / "builds" / "mine").mkdir()
-    (left_over / "chunks.jsonl").write_text("{")
     assert "Napoleon" in texts(index)
     save_document(corpus, "new.md", "text")
     update_index(corpus, index, encoder)
-    assert not left_over.exists()
+    assert not any(left_over.exists() for left_over in left_overs)
     assert (index / "builds" / "mine").exists()
 
 
@@ -235,27 +313,41 @@ def another_format(index: Path) -> None:
 
 
 def half_written(index: Path) -> None:
-    vectors = build_folder(index) / "vectors.faiss"
-    vectors.write_bytes(vectors.read_bytes()[:100])
+    vectors = segment_folder(index) / "vectors.npy"
+    vectors.write_bytes(vectors.read_bytes()[:500])
 
 
 def missing_chunks(index: Path) -> None:
-    chunks = build_folder(index) / "chunks.jsonl"
+    chunks = segment_folder(index) / "chunks.jsonl"
     chunks.write_text("\n".join(chunks.read_text().split("\n")[:1]))
 
 
 def no_words(index: Path) -> None:
-    shutil.rmtree(build_folder(index) / "bm25")
+    (segment_folder(index) / "words.json").unlink()
+
+
+def no_spellings(index: Path) -> None:
+    (build_folder(index) / "words.json").write_text("{}")
+
+
+def no_segment(index: Path) -> None:
+    shutil.rmtree(segment_folder(index))
 
 
 def no_notes(index: Path) -> None:
-    manifest = build_folder(index) / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"documents": []}))
+    (segment_folder(index) / "notes.json").write_text("{}")
 
 
 def unknown_notes(index: Path) -> None:
     manifest = build_folder(index) / "manifest.json"
-    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"documents": {}}))
+    fields = json.loads(manifest.read_text())
+    fields["segments"] = {name: ["unknown.md"] for name in fields["segments"]}
+    manifest.write_text(json.dumps(fields))
+
+
+def no_list(index: Path) -> None:
+    manifest = build_folder(index) / "manifest.json"
+    manifest.write_text(json.dumps(json.loads(manifest.read_text()) | {"segments": []}))
 
 
 def nested(index: Path) -> None:
@@ -263,20 +355,23 @@ def nested(index: Path) -> None:
 
 
 def fewer_words(index: Path) -> None:
-    with np.load(build_folder(index) / "words.npz") as file:
-        words, starts = file["words"], file["starts"]
-    np.savez(build_folder(index) / "words.npz", words=words[:-1], starts=starts)
+    words = segment_folder(index) / "words.json"
+    words.write_text(json.dumps(json.loads(words.read_text())[:-1]))
+
+
+def fewer_postings(index: Path) -> None:
+    postings = segment_folder(index) / "postings.npy"
+    np.save(postings, np.load(postings)[:, :-1])
 
 
 def flipped_words(index: Path) -> None:
-    path = build_folder(index) / "bm25" / "indices.csc.index.npy"
+    path = segment_folder(index) / "postings.npy"
     path.write_bytes(b"\xff" + path.read_bytes()[1:])
 
 
-def flipped_vectors(index: Path) -> None:
-    path = build_folder(index) / "vectors.faiss"
-    content = path.read_bytes()
-    path.write_bytes(content[:4] + b"\xff" * 16 + content[20:])
+def other_vectors(index: Path) -> None:
+    path = segment_folder(index) / "vectors.npy"
+    np.save(path, np.load(path)[:, :-1])
 
 
 def points_nowhere(index: Path) -> None:
@@ -295,12 +390,16 @@ def points_at_noise(index: Path) -> None:
         half_written,
         missing_chunks,
         no_words,
+        no_spellings,
+        no_segment,
+        no_list,
         fewer_words,
+        fewer_postings,
         no_notes,
         unknown_notes,
         nested,
         flipped_words,
-        flipped_vectors,
+        other_vectors,
         points_nowhere,
         points_at_noise,
     ],

@@ -25,6 +25,7 @@ from rag_tutor.corpus import create_document, save_document, scan_corpus
 from rag_tutor.domain import Answer, Turn
 from rag_tutor.indexing import update_index
 from rag_tutor.library import delete_note, list_trash, rename_note, restore_note
+from rag_tutor.store import open_store
 from rag_tutor.ui.drafts import delete_draft, keep_mine, open_note
 from tests.fakes import HashedEncoder
 
@@ -65,12 +66,7 @@ def build(folder: Path, seed: int, log: Log) -> None:
             save_document(folder / "notes", name, revised(name, revisions[name]))
         log.write("begin")
         update_index(folder / "notes", folder / "index", HashedEncoder(), full=step % 3 == 0)
-        hashes = json.loads(_manifest(folder / "index").read_text(encoding="utf-8"))["documents"]
-        log.write("done", hashes)
-
-
-def _manifest(index: Path) -> Path:
-    return index / "builds" / (index / "CURRENT").read_text(encoding="utf-8") / "manifest.json"
+        log.write("done", open_store(folder / "index").manifest.documents)
 
 
 def written(name: str) -> str:
