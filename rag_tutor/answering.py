@@ -26,7 +26,7 @@ from rag_tutor.tutor import Reply, Tutor
 _log = logging.getLogger(__name__)
 _NOTHING_YET = Answer("", (), (), refused=False)
 _BROKEN = "Something went wrong in the tutor itself. The terminal shows what."
-_PATIENCE_SECONDS = 0.25
+_PATIENCE_SECONDS = 1.0
 
 Stage = Literal[
     "waiting", "indexing", "searching", "reading", "writing", "done", "stopped", "failed"
@@ -152,10 +152,13 @@ class Answering:
         last: Progress | None = None
         while job and not (job.over and job.progress is last):
             with self._changed:
-                if job.progress is last:
-                    self._changed.wait(_PATIENCE_SECONDS)
+                self._wait_for_news(job, last)
                 last = job.progress
             yield last
+
+    def _wait_for_news(self, job: _Job, last: Progress | None) -> None:
+        # Whoever waits is woken by the news of all answers: only those of its own are passed on.
+        self._changed.wait_for(lambda: job.progress is not last or job.over, _PATIENCE_SECONDS)
 
     def turns(self, conversation: str) -> tuple[SavedTurn, ...]:
         """The turns of a conversation, those that are being answered as far as they are."""
