@@ -294,7 +294,9 @@ def test_sources_that_come_late_are_not_shown_for_another_answer(desk: Desk) -> 
         return page.locator("#chat .bot-row").nth(answer).locator("a.citation").first
 
     def come(which: int = 0) -> None:
-        while len(held) <= which:
+        for _ in range(400):
+            if len(held) > which:
+                break
             page.wait_for_timeout(50)
         route = held.pop(which)
         with page.expect_response(lambda each: each.request == route.request):
@@ -303,6 +305,7 @@ def test_sources_that_come_late_are_not_shown_for_another_answer(desk: Desk) -> 
     asked = page.locator(".sources:visible .asked")
     for question in (MEANDER, MAGMA, OXBOW):
         desk.ask(question)
+        expect(asked).to_have_text(question)
     page.route("**/gradio_api/**", hold)
 
     citation(0).click()
