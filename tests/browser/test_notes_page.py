@@ -553,7 +553,7 @@ def test_a_rebuild_shows_its_progress_and_can_be_cancelled(desk: Desk, server: S
     page = desk.page
     long = server.corpus / "long.md"
     parts = (
-        f"## Part {part}\n\n{' '.join(f'w{part}x{n}' for n in range(90))}." for part in range(60)
+        f"## Part {part}\n\n{' '.join(f'w{part}x{n}' for n in range(90))}." for part in range(300)
     )
     long.write_text("\n\n".join(parts), encoding="utf-8")
     desk.open_notes()
