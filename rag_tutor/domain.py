@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 # In quotation marks, as importing NumPy takes longer than all the rest of the package.
 Vectors: TypeAlias = "NDArray[np.float32]"
 TextStream = PythonGenerator[str, None, None]
+TokenStream = PythonGenerator[int, None, None]
 Span = tuple[int, int]
 Support = Literal["verbatim", "reworded", "quoted"]
 

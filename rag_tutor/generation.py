@@ -9,10 +9,10 @@ import logging
 import shutil
 import threading
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import filelock
 import torch
@@ -23,7 +23,7 @@ from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from rag_tutor.atomic import sync_file, sync_folder
 from rag_tutor.chat_server import is_server, served_model
 from rag_tutor.config import DEFAULT_GENERATOR
-from rag_tutor.domain import Generator, Message, TextStream
+from rag_tutor.domain import Generator, Message, TextStream, TokenStream
 from rag_tutor.errors import ModelUnavailableError
 from rag_tutor.llama import Llama
 from rag_tutor.weights import (
@@ -47,7 +47,7 @@ class Writer(Protocol):
     def context_tokens(self) -> int:
         """How many tokens prompt and reply may take together."""
 
-    def write(self, prompt: Sequence[int], max_tokens: int) -> Iterator[int]:
+    def write(self, prompt: Sequence[int], max_tokens: int) -> TokenStream:
         """Yield the tokens that follow a prompt, greedily, with that which ends a text."""
 
 
@@ -80,10 +80,10 @@ class LanguageModel:
         """
         reply: list[int] = []
         shown = ""
-        writing = self._writer.write(self.prompt_tokens(messages), max_tokens)
-        with self._lock, closing(cast("TextStream", writing)):
-            for token in writing:
-                reply.append(int(token))
+        prompt = self.prompt_tokens(messages)
+        with self._lock, closing(self._writer.write(prompt, max_tokens)) as tokens:
+            for token in tokens:
+                reply.append(token)
                 text = self._tokenizer.decode(
                     reply, skip_special_tokens=True, clean_up_tokenization_spaces=False
                 )

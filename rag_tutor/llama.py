@@ -17,7 +17,7 @@ bits.
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
@@ -27,6 +27,7 @@ import torch
 from safetensors import safe_open
 from torch.nn import functional
 
+from rag_tutor.domain import TokenStream
 from rag_tutor.processor import can_lay_out, fastest_dtype
 
 # Each number of tokens needs programs of its own, which are made and kept: there are only these,
@@ -71,7 +72,7 @@ class Llama:
             (len(self._layers), self._groups, 0, self._width), dtype=self._dtype
         )
 
-    def write(self, prompt: Sequence[int], max_tokens: int) -> Iterator[int]:
+    def write(self, prompt: Sequence[int], max_tokens: int) -> TokenStream:
         """Yield the tokens that follow a prompt, greedily, with that which ends a text.
 
         Raises ValueError if both take more than `context_tokens`.

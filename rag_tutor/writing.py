@@ -9,6 +9,8 @@ import torch
 from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
+from rag_tutor.domain import TokenStream
+
 # An answer from notes repeats them: the tokens that follow the same three in the prompt are tried
 # at once, which leaves a greedy reply as it is and needs a fifth of the steps (Saxena 2023, "Prompt
 # Lookup Decoding").
@@ -26,7 +28,7 @@ class TransformersWriter:
             {} if getattr(model, "_is_stateful", False) else _GUESSING
         )
 
-    def write(self, prompt: Sequence[int], max_tokens: int) -> Iterator[int]:
+    def write(self, prompt: Sequence[int], max_tokens: int) -> TokenStream:
         """Yield the tokens that follow a prompt, each the likeliest, with that which ends a text.
 
         Closing the iterator stops the model before its next token.

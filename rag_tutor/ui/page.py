@@ -232,9 +232,7 @@ def _model_change(tutor: Tutor, live: LiveIndex) -> ModelChange:
 
 
 def _share_memory_between_threads() -> None:
-    """Have the GNU C library keep freed memory in two places, not in one for every thread: with
-    many pages open that is a sixth of all.
-    """
+    """Have the GNU C library keep freed memory in two places, not in one for every thread."""
     if sys.platform == "linux":
         set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
         if set_option:
