@@ -133,12 +133,9 @@ def replies(
     likely = model.compute_transition_scores(
         greedy.sequences, greedy.logits, normalize_logits=True
     )[0].float()
-    tokens = greedy.sequences[0, start:]
-    ends = [
-        len(tokenizer.decode(tokens[: count + 1], skip_special_tokens=True))
-        for count in range(len(tokens))
-    ]
-    text = tokenizer.decode(tokens, skip_special_tokens=True)
+    tokens = greedy.sequences[0, start:].tolist()
+    ends = [len(tokenizer.decode(tokens[: count + 1])) for count in range(len(tokens))]
+    text = tokenizer.decode(tokens)
     written = [
         Written(
             text[slice(*span)],
@@ -146,7 +143,7 @@ def replies(
         )
         for span in sentence_spans(text)
     ]
-    return written, tokenizer.batch_decode(sampled[:, start:], skip_special_tokens=True)
+    return written, [tokenizer.decode(tokens) for tokens in sampled[:, start:].tolist()]
 
 
 def vectors(encoder: Encoder, texts: Sequence[str]) -> Vectors:

@@ -1,45 +1,39 @@
-"""Runs a sentence-transformers model as an Encoder; knows nothing of what it encodes."""
+"""Runs the default encoder on our own engine (bert.py), all others on sentence-transformers
+(embedding.py); knows nothing of what is encoded.
+"""
 
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.base.modules import Normalize
-from sentence_transformers.sentence_transformer.modules import Pooling
-from transformers.utils import logging as transformers_logging
 
+from rag_tutor.bert import Bert
 from rag_tutor.config import DEFAULT_ENCODER
-from rag_tutor.domain import Span, Vectors
+from rag_tutor.domain import Encoder, Span, Vectors
 from rag_tutor.errors import ModelUnavailableError
-from rag_tutor.processor import fastest_options
 from rag_tutor.weights import default_encoder_folder, first_line, is_folder, model_identity
 
-_BATCH = 32
-transformers_logging.disable_progress_bar()
+_MAX_TOKENS = 256
+
+# A text's number, the vectors of its tokens, of shape (tokens, dimension), and their offsets in it,
+# of shape (tokens, 2).
+TokenVectors = tuple[int, Vectors, NDArray[np.int64]]
 
 
-class SentenceEncoder:
-    """A sentence-transformers model on the CPU, or on a GPU where torch finds one."""
+class DefaultEncoder:
+    """all-MiniLM-L6-v2, on the CPU. Any number of threads may use it at once."""
 
-    def __init__(self, name: str, model: SentenceTransformer) -> None:
-        self.name = name
-        self._model = model
-        # Truncation is state of the tokenizer, which a rebuild and a question share.
-        self._lock = threading.Lock()
-        dimension = model.get_embedding_dimension()
-        if dimension is None:
-            raise ModelUnavailableError(f"{name} gives no fixed-size vectors; choose another.")
-        self.dimension: int = dimension
-        self.max_tokens: int = model.get_max_seq_length() or 512
-        self._takes_mean = _takes_mean(model)
-        self._asks_alike = self._takes_mean and not model.prompts.get("query")
+    def __init__(self, bert: Bert) -> None:
+        self.name = DEFAULT_ENCODER
+        self.dimension = bert.width
+        self.max_tokens = bert.max_tokens
+        self._bert = bert
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of a text, special ones included, however long it is."""
-        with self._lock:
-            return len(self._model.tokenizer(text, truncation=False, verbose=False)["input_ids"])
+        return self._bert.count_tokens(text)
 
     def encode_passages(
         self, texts: Sequence[str], sentences: Sequence[Sequence[Span]]
@@ -47,107 +41,64 @@ class SentenceEncoder:
         """Encode texts to be found, and the sentences that stand at the given spans of each.
 
         Returns float32 of shape (len(texts), dimension), and of shape (number of all spans,
-        dimension) in their order; all L2-normalised. A model that takes the mean of its tokens
-        gives a sentence the mean of the sentence's own, read within the whole text: "late
-        chunking", Günther et al. 2024, arXiv:2409.04701. Any other encodes sentences alone.
+        dimension) in their order; all L2-normalised. Of the vectors of a text's tokens, the
+        text's is the mean of all, and a sentence's that of its own.
         """
-        if not self._takes_mean:
-            alone = [
-                text[start:end]
-                for text, spans in zip(texts, sentences, strict=True)
-                for start, end in spans
-            ]
-            return self._encode(texts), self._encode(alone)
-        vectors = np.zeros((len(texts), self.dimension), dtype=np.float32)
-        parts = [vectors[:0]]
-        for start in range(0, len(texts), _BATCH):
-            batch = texts[start : start + _BATCH]
-            for row, (tokens, offsets) in enumerate(self._tokens(batch), start=start):
-                vectors[row] = tokens.mean(axis=0)
-                parts.append(_means(tokens, offsets, sentences[row]))
-        return _normalised(vectors), _normalised(np.concatenate(parts))
-
-    def _encode(self, texts: Sequence[str]) -> Vectors:
-        with self._lock:
-            vectors = self._model.encode_document(
-                list(texts), batch_size=_BATCH, normalize_embeddings=True, show_progress_bar=False
-            )
-        return np.asarray(vectors, dtype=np.float32).reshape(len(texts), self.dimension)
-
-    def _tokens(self, texts: Sequence[str]) -> Iterator[tuple[Vectors, NDArray[np.int64]]]:
-        """For each text, the vectors of its tokens and their offsets in it, of shape (n, 2)."""
-        with self._lock:
-            embeddings = self._model.encode_document(
-                list(texts),
-                output_value="token_embeddings",
-                show_progress_bar=False,
-            )
-            encoded = self._model.tokenizer(
-                list(texts),
-                truncation=True,
-                max_length=self.max_tokens,
-                return_offsets_mapping=True,
-            )
-        for vectors, offsets in zip(embeddings, encoded["offset_mapping"], strict=True):
-            # Only padding on the right has been cut off.
-            yield vectors.float().cpu().numpy()[-len(offsets) :], np.array(offsets)
+        return mean_vectors(self._bert.read(texts), sentences, self.dimension)
 
     def encode_query(self, text: str) -> Vectors:
         """Encode a question: float32 of shape (dimension,), L2-normalised."""
-        if self._asks_alike:  # the same, but for sums in single precision
-            question: Vectors = self.encode_passages([text], [()])[0][0]
-            return question
-        with self._lock:
-            vector = self._model.encode_query(
-                text, normalize_embeddings=True, show_progress_bar=False
-            )
-        return np.asarray(vector, dtype=np.float32)
+        question: Vectors = self.encode_passages([text], [()])[0][0]
+        return question
 
 
-def load_encoder(name: str) -> SentenceEncoder:
+def load_encoder(name: str) -> Encoder:
     """Load the default encoder, or one from a folder or the hub.
 
-    Only a hub id reaches for the network, and only if it isn't cached yet.
-    Raises ModelUnavailableError.
+    Only a hub id reaches for the network, and only if it isn't cached yet. Where torch finds a GPU,
+    the default runs there, on sentence-transformers. Raises ModelUnavailableError.
     """
     is_default = name == DEFAULT_ENCODER
-    source = str(default_encoder_folder()) if is_default else name
-    # Other models may need what they were made with; of the default's vectors, the least cosine to
-    # those in single precision is 0.9999.
-    options = fastest_options() if is_default else {}
     try:
-        model = SentenceTransformer(
-            source, local_files_only=is_default or is_folder(name), model_kwargs=options
-        )
+        source = str(default_encoder_folder()) if is_default else name
+        if is_default and not torch.accelerator.is_available():
+            return DefaultEncoder(Bert(Path(source), Path(source, "tokenizer.json"), _MAX_TOKENS))
+        from rag_tutor.embedding import load_sentence_encoder  # the default does without it
+
+        return load_sentence_encoder(model_identity(name), source, is_default or is_folder(name))
+    except ModelUnavailableError:
+        raise
     except Exception as error:  # what a broken model raises is anybody's guess
         raise ModelUnavailableError(
             f"No encoder could be loaded from {name!r}: {first_line(error)} "
             "Name a folder or hub id of a sentence-transformers model with --encoder."
         ) from error
-    return SentenceEncoder(model_identity(name), model)
 
 
-def _takes_mean(model: SentenceTransformer) -> bool:
-    """Whether a text's vector is the mean of its tokens' vectors, and of nothing else."""
-    _, pooling, *rest = [*model, None]
-    prompts = (model.prompts.get(name) for name in ("document", "passage", "corpus"))
-    return (
-        getattr(model.tokenizer, "is_fast", False)
-        and isinstance(pooling, Pooling)
-        and pooling.pooling_mode == "mean"
-        and all(isinstance(module, Normalize | None) for module in rest)
-        and model.default_prompt_name is None
-        and not any(prompts)
-    )
+def mean_vectors(
+    tokens: Iterable[TokenVectors], sentences: Sequence[Sequence[Span]], dimension: int
+) -> tuple[Vectors, Vectors]:
+    """The vectors of texts and of the sentences at the given spans of each, as `encode_passages`
+    returns them, from those of their tokens in any order of the texts.
+
+    A sentence's is the mean of the sentence's own tokens, read within the whole text: "late
+    chunking", Günther et al. 2024, arXiv:2409.04701.
+    """
+    texts = np.zeros((len(sentences), dimension), dtype=np.float32)
+    parts = [texts[:0]] * len(sentences)
+    for row, vectors, offsets in tokens:
+        texts[row] = vectors.mean(axis=0)
+        parts[row] = _sentence_means(vectors, offsets, sentences[row])
+    return _normalised(texts), _normalised(np.concatenate([texts[:0], *parts]))
 
 
-def _means(tokens: Vectors, offsets: NDArray[np.int64], spans: Sequence[Span]) -> Vectors:
+def _sentence_means(tokens: Vectors, offsets: NDArray[np.int64], spans: Sequence[Span]) -> Vectors:
     """The mean vector of the tokens in each span, or of all where it has none of its own."""
-    means = np.empty((len(spans), tokens.shape[1]), dtype=np.float32)
+    found = np.empty((len(spans), tokens.shape[1]), dtype=np.float32)
     for row, (start, end) in enumerate(spans):
         own = (offsets[:, 0] >= start) & (offsets[:, 1] <= end) & (offsets[:, 1] > offsets[:, 0])
-        means[row] = tokens[own if own.any() else slice(None)].mean(axis=0)
-    return means
+        found[row] = tokens[own if own.any() else slice(None)].mean(axis=0)
+    return found
 
 
 def _normalised(vectors: Vectors) -> Vectors:

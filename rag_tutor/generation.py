@@ -2,7 +2,8 @@
 
 The default model comes as a GGUF file. Converting it takes long, so the converted weights
 are kept in the cache folder. An adapter of our own, in models/generator/, makes it answer from
-numbered passages. It runs on our own engine (llama.py), all others on transformers (writing.py).
+numbered passages. It runs on our own engine (llama.py), without importing transformers; all others
+run on that (writing.py).
 """
 
 import logging
@@ -12,13 +13,13 @@ import uuid
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import filelock
 import torch
-from jinja2 import TemplateError
+from jinja2.sandbox import ImmutableSandboxedEnvironment
 from safetensors.torch import load_file
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from tokenizers import Tokenizer
 
 from rag_tutor.atomic import sync_file, sync_folder
 from rag_tutor.chat_server import is_server, served_model
@@ -34,6 +35,11 @@ from rag_tutor.weights import (
     first_line,
     is_folder,
 )
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    Change = Callable[[PreTrainedModel], object]
 
 _LOOP_TOKENS = 8
 _UNFINISHED = "\ufffd"
@@ -51,13 +57,30 @@ class Writer(Protocol):
         """Yield the tokens that follow a prompt, greedily, with that which ends a text."""
 
 
+class ChatTokenizer(Protocol):
+    """Turns texts and chats into tokens, and tokens into text."""
+
+    @property
+    def control_tokens(self) -> Sequence[str]:
+        """What means more than its letters in the text of a chat, like the end of a turn."""
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text, without special ones."""
+
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens of a chat, up to where the reply begins."""
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, without special ones."""
+
+
 class LanguageModel:
     """A tokenizer and what writes its tokens. One reply is written at a time."""
 
     def __init__(
         self,
         name: str,
-        tokenizer: PreTrainedTokenizerBase,
+        tokenizer: ChatTokenizer,
         writer: Writer,
         knows_the_task: bool = False,
     ) -> None:
@@ -67,11 +90,11 @@ class LanguageModel:
         self._writer = writer
         self._tokenizer = tokenizer
         self._lock = threading.Lock()
-        self._control_tokens = [token for token in tokenizer.get_added_vocab() if len(token) > 2]
+        self._control_tokens = [token for token in tokenizer.control_tokens if len(token) > 2]
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of a text, without special ones."""
-        return len(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+        return len(self._tokenizer.encode(text))
 
     def stream(self, messages: Sequence[Message], max_tokens: int) -> TextStream:
         """Yield the reply in pieces, decoded greedily; it ends early where it starts to loop.
@@ -84,9 +107,7 @@ class LanguageModel:
         with self._lock, closing(self._writer.write(prompt, max_tokens)) as tokens:
             for token in tokens:
                 reply.append(token)
-                text = self._tokenizer.decode(
-                    reply, skip_special_tokens=True, clean_up_tokenization_spaces=False
-                )
+                text = self._tokenizer.decode(reply)
                 if len(text) > len(shown) and not text.endswith(_UNFINISHED):
                     yield text[len(shown) :]
                     shown = text
@@ -95,12 +116,7 @@ class LanguageModel:
 
     def prompt_tokens(self, messages: Sequence[Message]) -> list[int]:
         """The tokens of a chat, up to where the reply begins."""
-        messages = [self._as_data(message) for message in messages]
-        if self._tokenizer.chat_template:
-            encoded = self._apply_template(messages)
-        else:
-            encoded = self._tokenizer("\n\n".join(message["content"] for message in messages))
-        return list(encoded["input_ids"])
+        return self._tokenizer.encode_chat([self._as_data(message) for message in messages])
 
     def _as_data(self, message: Message) -> Message:
         """Break up control tokens in a message: a note that holds one can't end the user's turn."""
@@ -109,20 +125,30 @@ class LanguageModel:
             content = content.replace(token, f"{token[0]} {token[1:]}")
         return {"role": message["role"], "content": content}
 
-    def _apply_template(self, messages: Sequence[Message]) -> Any:
-        form = {"add_generation_prompt": True, "return_dict": True}
-        try:
-            return self._tokenizer.apply_chat_template(list(messages), **form)
-        except TemplateError:  # some templates know no system role
-            return self._tokenizer.apply_chat_template(_without_system(messages), **form)
 
+class DefaultTokenizer:
+    """The default generator's tokenizer, with the template of its chats."""
 
-def _without_system(messages: Sequence[Message]) -> list[Message]:
-    """The same messages with the system's words put before the first of the user's."""
-    system = "\n\n".join(each["content"] for each in messages if each["role"] == "system")
-    rest = [each for each in messages if each["role"] != "system"]
-    first: Message = {"role": "user", "content": f"{system}\n\n{rest[0]['content']}"}
-    return [first, *rest[1:]]
+    def __init__(self, folder: Path) -> None:
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        added = self._tokenizer.get_added_tokens_decoder()
+        self.control_tokens = [token.content for token in added.values()]
+        template = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+        self._template = ImmutableSandboxedEnvironment().from_string(template)
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text, without special ones."""
+        tokens: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return tokens
+
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens of a chat, up to where the reply begins."""
+        return self.encode(self._template.render(messages=messages, add_generation_prompt=True))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, without special ones."""
+        text: str = self._tokenizer.decode(tokens)
+        return text
 
 
 def _loops(reply: Sequence[int]) -> bool:
@@ -143,7 +169,12 @@ def load_generator(name: str) -> Generator:
             return served_model(name)
         if name == DEFAULT_GENERATOR:
             return _load_default()
-        return _load(name, name, is_local=is_folder(name))
+        from rag_tutor.writing import TransformersTokenizer, TransformersWriter
+
+        is_local = is_folder(name)
+        tokenizer = TransformersTokenizer(name, is_local)
+        model = _pretrained(name, local_files_only=is_local)
+        return LanguageModel(name, tokenizer, TransformersWriter(model.eval()))
     except ModelUnavailableError:
         raise
     except Exception as error:  # what a broken model raises is anybody's guess
@@ -151,14 +182,6 @@ def load_generator(name: str) -> Generator:
             f"No generator could be loaded from {name!r}: {first_line(error)} "
             "Name a folder or hub id of a causal language model, or a server, with --generator."
         ) from error
-
-
-def _load(name: str, source: str, is_local: bool) -> LanguageModel:
-    from rag_tutor.writing import TransformersWriter  # the default generator does without it
-
-    tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=is_local)
-    model = _pretrained(source, local_files_only=is_local)
-    return LanguageModel(name, tokenizer, TransformersWriter(model.eval()))
 
 
 def _load_default() -> LanguageModel:
@@ -173,7 +196,7 @@ def _load_default() -> LanguageModel:
 
 
 def _load_adapted(folder: Path) -> LanguageModel:
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    tokenizer = DefaultTokenizer(folder)
     return LanguageModel(DEFAULT_GENERATOR, tokenizer, Llama(folder), knows_the_task=True)
 
 
@@ -190,7 +213,7 @@ def learnt_generator_folder() -> Path:
     return _converted(adapted_generator_folder(), _learn)
 
 
-def _learn(model: PreTrainedModel) -> None:
+def _learn(model: "PreTrainedModel") -> None:
     """Add to a model's layers what training/train_generator.py learnt."""
     learnt = load_file(ADAPTER)
     with torch.no_grad():
@@ -200,7 +223,7 @@ def _learn(model: PreTrainedModel) -> None:
             weight.copy_(weight.float() + up @ down)
 
 
-def _converted(folder: Path, change: Callable[[PreTrainedModel], object] | None = None) -> Path:
+def _converted(folder: Path, change: "Change | None" = None) -> Path:
     """A folder of the default generator's weights in bf16, made if it isn't there."""
     file, cache = default_generator_file(), folder.parent
     try:
@@ -216,9 +239,9 @@ def _converted(folder: Path, change: Callable[[PreTrainedModel], object] | None 
     return folder
 
 
-def _convert(file: Path, target: Path, change: Callable[[PreTrainedModel], object] | None) -> None:
+def _convert(file: Path, target: Path, change: "Change | None") -> None:
     """Convert a GGUF file beside its target, and put it there whole."""
-    from transformers import GgufConfig
+    from transformers import AutoTokenizer, GgufConfig
 
     _log.info("converting %s once", file.name)
     family = target.name.removesuffix(target.name.rpartition("-")[2])
@@ -238,7 +261,7 @@ def _convert(file: Path, target: Path, change: Callable[[PreTrainedModel], objec
     sync_folder(target.parent)
 
 
-def _pretrained(source: str, **options: Any) -> PreTrainedModel:
+def _pretrained(source: str, **options: object) -> "PreTrainedModel":
     from transformers import AutoModelForCausalLM
     from transformers.utils.logging import disable_progress_bar
 

@@ -18,7 +18,6 @@ bits.
 
 import json
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from safetensors import safe_open
 from torch.nn import functional
 
 from rag_tutor.domain import TokenStream
-from rag_tutor.processor import can_lay_out, fastest_dtype
+from rag_tutor.processor import Transform, fastest_dtype, laid_out
 
 # Each number of tokens needs programs of its own, which are made and kept: there are only these,
 # and what is attended to is rounded up to whole pages.
@@ -36,8 +35,6 @@ _STEPS = (256, 192, 128, 64, 16, 1)
 _PAGE = 256
 _GUESSED = 15
 _ALIKE = 4
-
-Linear = Callable[[torch.Tensor], torch.Tensor]
 
 
 class Llama:
@@ -62,7 +59,7 @@ class Llama:
             layers = range(config["num_hidden_layers"])
             self._layers = [self._layer(weights.get_tensor, number) for number in layers]
             self._last_norm = self._norm(weights.get_tensor("model.norm.weight"))
-            self._head = _linear(weights.get_tensor("model.embed_tokens.weight").to(self._dtype))
+            self._head = laid_out(weights.get_tensor("model.embed_tokens.weight").to(self._dtype))
         # Opened anew, so that of the file only the rows of the tokens that occur are in memory.
         with safe_open(folder / "model.safetensors", "pt") as weights:
             self._embedding = weights.get_tensor("model.embed_tokens.weight")
@@ -147,18 +144,18 @@ class Llama:
             self._values = functional.pad(self._values, more).contiguous()
         return room
 
-    def _layer(self, weight: Callable[[str], torch.Tensor], number: int) -> tuple[Linear, ...]:
+    def _layer(self, weight: Callable[[str], torch.Tensor], number: int) -> tuple[Transform, ...]:
         """What a layer does, in its order: norm, queries with keys and values, what joins the
         heads; norm, both gates, and back.
         """
 
-        def linear(*names: str, scale: float = 1) -> Linear:
+        def linear(*names: str, scale: float = 1) -> Transform:
             own = [weight(f"model.layers.{number}.{name}.weight") for name in names]
             # The scale of attention is a power of two here, so nothing is rounded.
             own[0] = own[0] * scale
-            return _linear(torch.cat(own).to(self._dtype))
+            return laid_out(torch.cat(own).to(self._dtype))
 
-        def norm(name: str) -> Linear:
+        def norm(name: str) -> Transform:
             return self._norm(weight(f"model.layers.{number}.{name}.weight"))
 
         projections = [f"self_attn.{name}_proj" for name in "qkv"]
@@ -171,7 +168,7 @@ class Llama:
             linear("mlp.down_proj"),
         )
 
-    def _norm(self, weight: torch.Tensor) -> Linear:
+    def _norm(self, weight: torch.Tensor) -> Transform:
         weight = weight.float()
 
         def norm(hidden: torch.Tensor) -> torch.Tensor:
@@ -206,19 +203,3 @@ def _guesses(text: Sequence[int]) -> list[int]:
             if text[at] == tail[0] and text[at : at + size] == tail:
                 return list(text[at + size : at + size + _GUESSED])
     return []
-
-
-def _linear(weight: torch.Tensor) -> Linear:
-    """Multiplies with a weight, laid out by oneDNN where it can: few tokens at once take half as
-    long then.
-    """
-    if not can_lay_out(weight.dtype):
-        return partial(functional.linear, weight=weight)
-    laid_out = torch.ops.mkldnn._reorder_linear_weight(weight, None)
-    multiply = torch.ops.mkldnn._linear_pointwise
-
-    def linear(rows: torch.Tensor) -> torch.Tensor:
-        product: torch.Tensor = multiply(rows, laid_out, None, "none", [], "")
-        return product
-
-    return linear

@@ -1,4 +1,4 @@
-"""Writes tokens with any causal language model of transformers; knows nothing of text or notes."""
+"""Runs any causal language model of transformers, and its tokenizer; knows nothing of notes."""
 
 import queue
 import threading
@@ -6,15 +6,59 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, StoppingCriteria, StoppingCriteriaList
+from jinja2 import TemplateError
+from transformers import AutoTokenizer, PreTrainedModel, StoppingCriteria, StoppingCriteriaList
 from transformers.generation.streamers import BaseStreamer
 
-from rag_tutor.domain import TokenStream
+from rag_tutor.domain import Message, TokenStream
 
 # An answer from notes repeats them: the tokens that follow the same three in the prompt are tried
 # at once, which leaves a greedy reply as it is and needs a fifth of the steps (Saxena 2023, "Prompt
 # Lookup Decoding").
 _GUESSING = {"prompt_lookup_num_tokens": 12, "max_matching_ngram_size": 3}
+
+
+class TransformersTokenizer:
+    """A tokenizer of a folder or the hub, with the template of its chats, if it has one."""
+
+    def __init__(self, source: str, is_local: bool) -> None:
+        self._tokenizer = AutoTokenizer.from_pretrained(source, local_files_only=is_local)
+        self.control_tokens = list(self._tokenizer.get_added_vocab())
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text, without special ones."""
+        return list(self._tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
+
+    def encode_chat(self, messages: Sequence[Message]) -> list[int]:
+        """The tokens of a chat, up to where the reply begins."""
+        if not self._tokenizer.chat_template:
+            text = "\n\n".join(message["content"] for message in messages)
+            return list(self._tokenizer(text)["input_ids"])
+        try:
+            return self._apply_template(messages)
+        except TemplateError:  # some templates know no system role
+            return self._apply_template(_without_system(messages))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens, without special ones."""
+        text: str = self._tokenizer.decode(
+            tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )
+        return text
+
+    def _apply_template(self, messages: Sequence[Message]) -> list[int]:
+        encoded = self._tokenizer.apply_chat_template(
+            list(messages), add_generation_prompt=True, return_dict=True
+        )
+        return list(encoded["input_ids"])
+
+
+def _without_system(messages: Sequence[Message]) -> list[Message]:
+    """The same messages with the system's words put before the first of the user's."""
+    system = "\n\n".join(each["content"] for each in messages if each["role"] == "system")
+    rest = [each for each in messages if each["role"] != "system"]
+    first: Message = {"role": "user", "content": f"{system}\n\n{rest[0]['content']}"}
+    return [first, *rest[1:]]
 
 
 class TransformersWriter:

@@ -59,7 +59,8 @@ def serve(settings: Settings) -> None:
     Raises TutorError if the port or the log-in can't be used.
     """
     login = login_for(settings)
-    _share_memory_between_threads()
+    # Freed memory is kept in two places, not in one for every thread.
+    _call_allocator("mallopt", _MOST_ARENAS, 2)
     # Gradio asks its own address whether it is up, which no proxy of a network can answer.
     for name in ("NO_PROXY", "no_proxy"):
         os.environ[name] = ",".join(
@@ -231,12 +232,12 @@ def _model_change(tutor: Tutor, live: LiveIndex) -> ModelChange:
     return ModelChange(tutor, load_encoder, load_generator, download, live.held)
 
 
-def _share_memory_between_threads() -> None:
-    """Have the GNU C library keep freed memory in two places, not in one for every thread."""
+def _call_allocator(function: str, *values: int) -> None:
+    """Call a function of the GNU C library's allocator; other libraries have none of them."""
     if sys.platform == "linux":
-        set_option = getattr(ctypes.CDLL(None), "mallopt", None)  # other C libraries have none
-        if set_option:
-            set_option(_MOST_ARENAS, 2)
+        call = getattr(ctypes.CDLL(None), function, None)
+        if call:
+            call(*values)
 
 
 def _warm_up(tutor: Tutor) -> None:
@@ -247,6 +248,7 @@ def _warm_up(tutor: Tutor) -> None:
         return  # the first question meets the same error and shows it where it is read
     finally:
         gc.enable()
+    _call_allocator("malloc_trim", 0)  # loading models leaves holes of 40 MB
 
 
 def _scripts() -> str:

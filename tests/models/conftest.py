@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from rag_tutor.config import Settings
-from rag_tutor.encoding import SentenceEncoder, load_encoder
+from rag_tutor.domain import Encoder
+from rag_tutor.encoding import load_encoder
 from rag_tutor.indexing import update_index
 from rag_tutor.tutor import Tutor, open_tutor
 
@@ -24,14 +25,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def real_encoder() -> SentenceEncoder:
+def real_encoder() -> Encoder:
     return load_encoder(Settings().encoder)
 
 
 @pytest.fixture(scope="session")
-def real_settings(
-    tmp_path_factory: pytest.TempPathFactory, real_encoder: SentenceEncoder
-) -> Settings:
+def real_settings(tmp_path_factory: pytest.TempPathFactory, real_encoder: Encoder) -> Settings:
     settings = Settings(corpus=ROOT / "corpus", index=tmp_path_factory.mktemp("index"))
     update_index(settings.corpus, settings.index, real_encoder)
     return settings

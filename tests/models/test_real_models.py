@@ -9,8 +9,8 @@ from rag_tutor import weights
 from rag_tutor.chunking import searchable_text
 from rag_tutor.config import Settings
 from rag_tutor.corpus import read_document
-from rag_tutor.domain import Answer, Message, Turn
-from rag_tutor.encoding import SentenceEncoder, load_encoder
+from rag_tutor.domain import Answer, Encoder, Message, Turn
+from rag_tutor.encoding import load_encoder
 from rag_tutor.errors import ModelUnavailableError
 from rag_tutor.generation import (
     default_generator_folder,
@@ -31,7 +31,7 @@ def shown(answer: Answer) -> str:
     return answer.text.replace("**", "").replace("`", "")
 
 
-def test_vectors_are_normalised_and_near_for_near_meanings(real_encoder: SentenceEncoder) -> None:
+def test_vectors_are_normalised_and_near_for_near_meanings(real_encoder: Encoder) -> None:
     texts = ["How do cats sleep?", "Stock prices fell today."]
     vectors, sentences = real_encoder.encode_passages(texts, [(), ()])
     assert vectors.shape == (2, real_encoder.dimension) == (2, 384)
@@ -42,7 +42,7 @@ def test_vectors_are_normalised_and_near_for_near_meanings(real_encoder: Sentenc
 
 
 def test_no_chunk_is_longer_than_the_encoder_reads(
-    real_settings: Settings, real_encoder: SentenceEncoder
+    real_settings: Settings, real_encoder: Encoder
 ) -> None:
     chunks = open_store(real_settings.index).chunks
     assert max(real_encoder.count_tokens(searchable_text(chunk).text) for chunk in chunks) <= 256
@@ -175,12 +175,16 @@ def test_an_encoder_folder_that_changed_makes_its_index_stale(tmp_path: Path) ->
     assert weights.model_identity("all-MiniLM-L6-v2") == "all-MiniLM-L6-v2"
 
 
-def test_a_template_without_a_system_role_is_served_too(tutor: Tutor) -> None:
-    generator = load_generator(Settings().generator)
-    generator._tokenizer.chat_template = (
+def test_a_template_without_a_system_role_is_served_too(tmp_path: Path) -> None:
+    for file in default_generator_folder().iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    template = tmp_path / "chat_template.jinja"
+    template.unlink()
+    template.write_text(
         "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}"
         "{% endif %}{% for message in messages %}{{ message['content'] }}\n{% endfor %}"
     )
+    generator = load_generator(str(tmp_path))
     messages: list[Message] = [
         {"role": "system", "content": "Answer briefly."},
         {"role": "user", "content": "The capital of France is"},
