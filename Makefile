@@ -24,6 +24,8 @@ bench: .venv/installed
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/main_job.py benchmarks/questions/questions.jsonl
 	$(BIN)/python benchmarks/retrieval.py $(if $(DATA),--data $(DATA))
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/engine.py
 	$(BIN)/python benchmarks/peers.py
 
 # Pictures of all pages into FOLDER, and those of the README into docs/. Needs Chromium.
