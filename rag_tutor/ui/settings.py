@@ -123,7 +123,7 @@ def settings_page(page: gr.Blocks, tab: gr.Tab, tutor: Tutor, change: ModelChang
     with gr.Column(elem_id="settings"):
         passages, length, said = _answers_section()
         theme = _appearance_section()
-        models, generator, encoder, message, apply, defaults, cancel = _models_section(in_use)
+        models, generator, encoder, message, apply, defaults, cancel = _models_section()
         index = _index_section()
     choices = (passages, length, said, theme, models, generator, encoder)
     parts = _Parts(*choices, message, apply, defaults, cancel, index)
@@ -142,8 +142,7 @@ def settings_page(page: gr.Blocks, tab: gr.Tab, tutor: Tutor, change: ModelChang
 
     # What is being typed there stays when the page is opened again.
     def on_open(encoder: str, generator: str) -> Iterator[Update]:
-        yield from _follow(parts, change)
-        yield _result(parts, tutor, change, pinned, encoder, generator)
+        yield from _followed(parts, tutor, change, pinned, encoder, generator)
 
     unending: dict[str, Any] = _QUIET | {"concurrency_limit": None}
     page.load(on_load, None, parts.shown, **unending)
@@ -178,18 +177,14 @@ def _appearance_section() -> gr.Radio:
         )
 
 
-def _models_section(
-    in_use: Settings,
-) -> tuple[gr.HTML, gr.Textbox, gr.Textbox, gr.HTML, gr.Button, gr.Button, gr.Button]:
+def _models_section() -> tuple[
+    gr.HTML, gr.Textbox, gr.Textbox, gr.HTML, gr.Button, gr.Button, gr.Button
+]:
     with gr.Column(elem_classes="section"):
         gr.HTML("<h2>Models</h2>")
         facts = gr.HTML("", elem_id="models")
-        generator = _model_box(
-            "Generator, which writes the answers", "generator", in_use.generator, _OR_SERVER
-        )
-        encoder = _model_box(
-            "Encoder, which finds the passages", "encoder", in_use.encoder, _FOLDER_OR_HUB
-        )
+        generator = _model_box("Generator, which writes the answers", "generator", _OR_SERVER)
+        encoder = _model_box("Encoder, which finds the passages", "encoder", _FOLDER_OR_HUB)
         message = gr.HTML("", elem_id="models-message")
         with gr.Row(elem_id="models-buttons"):
             apply = gr.Button(_LOAD, variant="primary", elem_id="use-models", interactive=False)
@@ -247,11 +242,7 @@ def _connect_models(parts: _Parts, tutor: Tutor, change: ModelChange, pinned: st
         except SettingsError as error:
             yield {parts.models_message: _warn(error)}
             return
-        yield from _follow(parts, change)
-        if change.progress.state == "done":
-            yield _in_use_shown(parts, tutor, change, pinned)
-        else:  # the names stay as they were typed, so that they can be mended
-            yield _result(parts, tutor, change, pinned, encoder, generator)
+        yield from _followed(parts, tutor, change, pinned, encoder, generator)
 
     def on_defaults() -> Update:
         names = {parts.encoder: DEFAULT_ENCODER, parts.generator: DEFAULT_GENERATOR}
@@ -290,6 +281,21 @@ def _follow(parts: _Parts, change: ModelChange) -> Iterator[Update]:
             parts.models_message: _progress_html(now),
         }
         time.sleep(_POLL_SECONDS)
+
+
+def _followed(
+    parts: _Parts, tutor: Tutor, change: ModelChange, pinned: str, encoder: str, generator: str
+) -> Iterator[Update]:
+    """Show a change of models as long as it goes on, and then the two that are in use; but names
+    that were typed stay if nothing came of them, so that they can be mended.
+    """
+    was_running = change.progress.state == "running"
+    yield from _follow(parts, change)
+    is_made = was_running and change.progress.state == "done"
+    if is_made or not (encoder and generator):  # empty until the page is loaded
+        yield _in_use_shown(parts, tutor, change, pinned)
+    else:
+        yield _result(parts, tutor, change, pinned, encoder, generator)
 
 
 def _result(
@@ -388,9 +394,9 @@ def _pinned(settings: Settings) -> str:
     )
 
 
-def _model_box(label: str, elem_id: str, name: str, info: str) -> gr.Textbox:
+def _model_box(label: str, elem_id: str, info: str) -> gr.Textbox:
     return gr.Textbox(
-        name,
+        "",
         elem_id=elem_id,
         label=label,
         info=info,
