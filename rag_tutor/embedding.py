@@ -31,7 +31,6 @@ class SentenceEncoder:
         self.dimension: int = dimension
         self.max_tokens: int = model.get_max_seq_length() or 512
         self._takes_mean = _takes_mean(model)
-        self._asks_alike = self._takes_mean and not model.prompts.get("query")
 
     def count_tokens(self, text: str) -> int:
         """Number of tokens of a text, special ones included, however long it is."""
@@ -84,9 +83,6 @@ class SentenceEncoder:
 
     def encode_query(self, text: str) -> Vectors:
         """Encode a question: float32 of shape (dimension,), L2-normalised."""
-        if self._asks_alike:  # the same, but for sums in single precision
-            question: Vectors = self.encode_passages([text], [()])[0][0]
-            return question
         with self._lock:
             vector = self._model.encode_query(
                 text, normalize_embeddings=True, show_progress_bar=False
